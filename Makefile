@@ -1,0 +1,48 @@
+# `make help` lists the targets.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit integration slurm browser lint format lock screenshots clean
+
+help: ## Show this list
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
+		while IFS="$$(printf '\t')" read -r target text; do printf '  %-32s %s\n' "$$target" "$$text"; done
+
+setup: $(READY) ## Make .venv with every extra, from the hashed lock
+
+$(READY): requirements.txt pyproject.toml launcher/sandbox/proxy/package-lock.json scripts/setup
+	@PYTHON='$(PYTHON)' scripts/setup
+	@touch $@
+
+demo: setup ## Run a whole site on this machine: JupyterHub, FirecREST, Slurm
+	@$(BIN)/launcher demo $(ARGS)
+
+test: setup ## Check the code and run all tests; as root on Debian, install what they need
+	@scripts/test-packages
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest $(ARGS)
+
+unit integration slurm browser: setup ## Run the tests of one folder
+	@$(BIN)/pytest tests/$@ $(ARGS)
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup ## Refresh the hashed locks; UPGRADE=1 takes the newest versions
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+screenshots: setup ## Take the pictures of the documentation anew
+	@SCREENSHOTS=docs/images $(BIN)/pytest tests/browser $(ARGS)
+
+clean: ## Remove what setup and tests made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
