@@ -1,0 +1,359 @@
+"""The messages between the hub and a compute node.
+
+A job proves itself twice. With the *ticket*, random and good once, it claims its launch; the answer
+brings the *launch key*, with which it signs every later message. The hub stores neither: of the ticket
+it keeps a hash, and the launch key is derived from a hub secret and the launch id, so that it survives
+a restart of the hub.
+
+Every `parse` function here takes bytes that anyone may have sent, accepts exactly the known fields with
+the known types, and raises `ProtocolError` for anything else.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+_Message = TypeVar("_Message")
+
+CLAIM_PATH = "launcher/claim"
+"""Path of the claim below the hub's API URL."""
+
+EVENTS_PATH = "launcher/events"
+"""Path of the events below the hub's API URL."""
+
+PROBE_PATH = "launcher/probe"
+"""Path of the probe below the single-user server's base URL."""
+
+SIGNATURE_HEADER = "X-Launcher-Signature"
+"""Header with the hexadecimal HMAC-SHA256 of an event's body under the launch key."""
+
+MAX_MESSAGE_BYTES = 16 * 1024
+"""No message from a compute node is longer."""
+
+ALIVE_INTERVAL = 300.0
+"""Seconds between two `alive` events, before jitter."""
+
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_LAUNCH_ID = re.compile(r"[0-9a-f]{32}")
+_JOB_ID = re.compile(r"[0-9]{1,20}(_[0-9]{1,10})?")
+_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
+_VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
+_ADDRESS = re.compile(r"[0-9A-Za-z]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z])?")
+_MAX_TEXT = 2000
+
+
+class ProtocolError(ValueError):
+    """A message is not of the protocol's form; the text says which field and why."""
+
+
+class EventKind(StrEnum):
+    """What a job tells the hub after its claim."""
+
+    MOUNTED = "mounted"
+    STARTING = "starting"
+    READY = "ready"
+    ALIVE = "alive"
+    STOPPING = "stopping"
+
+
+_EVENT_FIELDS = {
+    EventKind.READY: ("address", "port"),
+    EventKind.STOPPING: ("reason", "message", "exit_code"),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job's first message: it asks for its launch.
+
+    Attributes:
+        ticket: 64 hexadecimal digits (256 bits); kept out of `repr`.
+        nonce: 64 hexadecimal digits chosen by the job; a repeated claim must bring the same.
+        job_id: Slurm's job id.
+        node: Name of the compute node.
+        jupyterhub_version: Version of JupyterHub installed on the node.
+    """
+
+    ticket: str = field(repr=False)
+    nonce: str
+    job_id: str
+    node: str
+    jupyterhub_version: str
+
+
+@dataclass(frozen=True)
+class ClaimAnswer:
+    """The hub's answer to a claim.
+
+    Attributes:
+        launch_id: 32 hexadecimal digits.
+        launch_key: 64 hexadecimal digits; kept out of `repr`.
+        environment: Variables for the single-user server, its API token among them; kept out of `repr`.
+        arguments: Command-line arguments for the single-user server.
+        networks: Networks (CIDR) in which the server's address must lie.
+        ports: First and last port to listen on, or None for any free one.
+        jupyterhub_version: Version of JupyterHub at the hub.
+    """
+
+    launch_id: str
+    launch_key: str = field(repr=False)
+    environment: dict[str, str] = field(repr=False)
+    arguments: list[str]
+    networks: list[str]
+    ports: tuple[int, int] | None
+    jupyterhub_version: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A job's later message, signed with the launch key.
+
+    Attributes:
+        launch_id: 32 hexadecimal digits.
+        kind: What happened.
+        sequence: Grows with each event of a launch; the hub refuses to go back.
+        address: With `ready`: numeric address or name at which the server listens.
+        port: With `ready`: TCP port.
+        reason: With `stopping`: a short word (`exit`, `failed`, `terminated`, `not-wanted`).
+        message: With `stopping`: sentences for the user.
+        exit_code: With `stopping`: the exit code.
+    """
+
+    launch_id: str
+    kind: EventKind
+    sequence: int
+    address: str = ""
+    port: int = 0
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class ScriptExit:
+    """What the batch script's EXIT trap sends: it holds the ticket, but no launch key.
+
+    Attributes:
+        ticket: As in `Claim`; kept out of `repr`.
+        exit_code: The script's exit code, 0 to 255.
+    """
+
+    ticket: str = field(repr=False)
+    exit_code: int
+
+
+def encode_refusal(why: str) -> bytes:
+    """Return the body of a 410: the hub's own word that a job is not wanted."""
+    return json.dumps({"launcher": "not-wanted", "why": why}, separators=(",", ":")).encode()
+
+
+def parse_refusal(body: bytes) -> str | None:
+    """Return why a job is not wanted, or None if the body is not the hub's own refusal.
+
+    Proxies answer 404, 410, 502 or HTML while a hub restarts; only the hub's own words may end a job.
+    """
+    try:
+        fields = _Fields(body)
+        if fields.take("launcher") != "not-wanted":
+            return None
+        return fields.done(fields.prose("why"))
+    except ProtocolError:
+        return None
+
+
+def new_ticket() -> str:
+    """Return a new ticket: 256 random bits as 64 hexadecimal digits."""
+    return secrets.token_hex(32)
+
+
+def new_nonce() -> str:
+    """Return a new nonce: 256 random bits as 64 hexadecimal digits."""
+    return secrets.token_hex(32)
+
+
+def new_launch_id() -> str:
+    """Return a new launch id: 128 random bits as 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def ticket_hash(ticket: str) -> str:
+    """Return what the hub keeps of a ticket: its SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def derive_launch_key(hub_secret: bytes, launch_id: str) -> str:
+    """Return the launch key of a launch: HMAC-SHA256 under a hub secret, as 64 hexadecimal digits."""
+    return hmac.new(hub_secret, b"launcher launch key " + launch_id.encode(), hashlib.sha256).hexdigest()
+
+
+def sign(launch_key: str, body: bytes) -> str:
+    """Return the signature of a message's body: HMAC-SHA256 in hexadecimal digits."""
+    return hmac.new(bytes.fromhex(launch_key), body, hashlib.sha256).hexdigest()
+
+
+def verify(launch_key: str, body: bytes, signature: str) -> bool:
+    """Tell whether a signature is that of this body under this launch key."""
+    return hmac.compare_digest(sign(launch_key, body).encode(), signature.encode())
+
+
+def probe_proof(launch_key: str, nonce: str) -> str:
+    """Return the answer to a probe, which only the launch itself can give: HMAC of the nonce."""
+    return sign(launch_key, b"probe " + nonce.encode())
+
+
+def encode(message: Claim | ClaimAnswer | Event | ScriptExit) -> bytes:
+    """Return a message as JSON; an event carries only the fields of its kind."""
+    names = list(message.__dataclass_fields__)
+    if isinstance(message, Event):
+        names = ["launch_id", "kind", "sequence", *_EVENT_FIELDS.get(message.kind, ())]
+        if message.exit_code is None and "exit_code" in names:
+            names.remove("exit_code")
+    values = {name: getattr(message, name) for name in names}
+    return json.dumps(values, separators=(",", ":")).encode()
+
+
+def parse_claim(body: bytes) -> Claim:
+    """Read a claim.
+
+    Raises:
+        ProtocolError: If it is not exactly one.
+    """
+    fields = _Fields(body)
+    return fields.done(
+        Claim(
+            ticket=fields.text("ticket", _HEX64),
+            nonce=fields.text("nonce", _HEX64),
+            job_id=fields.text("job_id", _JOB_ID),
+            node=fields.text("node", _NODE),
+            jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
+        )
+    )
+
+
+def parse_event(body: bytes) -> Event | ScriptExit:
+    """Read an event, or the batch script's last words.
+
+    Raises:
+        ProtocolError: If it is neither.
+    """
+    fields = _Fields(body)
+    if "ticket" in fields.values:
+        return fields.done(
+            ScriptExit(ticket=fields.text("ticket", _HEX64), exit_code=fields.number("exit_code", 0, 255))
+        )
+    try:
+        kind = EventKind(str(fields.take("kind")))
+    except ValueError:
+        raise ProtocolError(f"kind: one of {', '.join(EventKind)}") from None
+    launch_id = fields.text("launch_id", _LAUNCH_ID)
+    sequence = fields.number("sequence", 1, 2**63 - 1)
+    if kind is EventKind.READY:
+        event = Event(
+            launch_id,
+            kind,
+            sequence,
+            address=fields.text("address", _ADDRESS),
+            port=fields.number("port", 1, 65535),
+        )
+    elif kind is EventKind.STOPPING:
+        event = Event(
+            launch_id,
+            kind,
+            sequence,
+            reason=fields.prose("reason"),
+            message=fields.prose("message", default=""),
+            exit_code=fields.number("exit_code", 0, 255) if "exit_code" in fields.values else None,
+        )
+    else:
+        event = Event(launch_id, kind, sequence)
+    return fields.done(event)
+
+
+def parse_claim_answer(body: bytes) -> ClaimAnswer:
+    """Read the hub's answer to a claim.
+
+    Raises:
+        ProtocolError: If it is not exactly one, as when a proxy in between answered in the hub's place.
+    """
+    fields = _Fields(body, limit=1024 * 1024)
+    ports = fields.take("ports")
+    if ports is not None and not (
+        isinstance(ports, list) and len(ports) == 2 and all(type(port) is int for port in ports)
+    ):
+        raise ProtocolError("ports: null, or the first and the last one")
+    return fields.done(
+        ClaimAnswer(
+            launch_id=fields.text("launch_id", _LAUNCH_ID),
+            launch_key=fields.text("launch_key", _HEX64),
+            environment=fields.mapping("environment"),
+            arguments=fields.strings("arguments"),
+            networks=fields.strings("networks"),
+            ports=None if ports is None else (ports[0], ports[1]),
+            jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
+        )
+    )
+
+
+class _Fields:
+    """One JSON object, taken apart field by field until nothing is left."""
+
+    def __init__(self, body: bytes, limit: int = MAX_MESSAGE_BYTES) -> None:
+        if len(body) > limit:
+            raise ProtocolError(f"the message is longer than {limit} bytes")
+        try:
+            values = json.loads(body)
+        except (ValueError, RecursionError):
+            raise ProtocolError("the message is not JSON") from None
+        if not isinstance(values, dict):
+            raise ProtocolError("the message is not a JSON object")
+        self.values: dict[str, Any] = values
+
+    def take(self, name: str) -> Any:
+        if name not in self.values:
+            raise ProtocolError(f"{name}: missing")
+        return self.values.pop(name)
+
+    def text(self, name: str, pattern: re.Pattern[str]) -> str:
+        value = self.take(name)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ProtocolError(f"{name}: not of the form {pattern.pattern}")
+        return value
+
+    def prose(self, name: str, default: str | None = None) -> str:
+        value = self.take(name) if default is None else self.values.pop(name, default)
+        if not isinstance(value, str) or len(value) > _MAX_TEXT:
+            raise ProtocolError(f"{name}: not a text of at most {_MAX_TEXT} characters")
+        return value
+
+    def number(self, name: str, low: int, high: int) -> int:
+        value = self.take(name)
+        if type(value) is not int or not low <= value <= high:
+            raise ProtocolError(f"{name}: not a whole number from {low} to {high}")
+        return value
+
+    def strings(self, name: str) -> list[str]:
+        value = self.take(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ProtocolError(f"{name}: not a list of texts")
+        return value
+
+    def mapping(self, name: str) -> dict[str, str]:
+        value = self.take(name)
+        if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
+            raise ProtocolError(f"{name}: not an object of texts")
+        return dict(value)
+
+    def done(self, message: _Message) -> _Message:
+        if self.values:
+            raise ProtocolError(f"unknown fields: {', '.join(sorted(self.values))[:200]}")
+        return message
