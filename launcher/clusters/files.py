@@ -1,0 +1,71 @@
+"""Cluster files: YAML, read and checked, with all mistakes of a file reported at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from launcher.clusters.model import Cluster
+from launcher.errors import InvalidFile
+
+
+def load_cluster(path: Path) -> Cluster:
+    """Read a cluster file.
+
+    Args:
+        path: The file; its name without the ending is the cluster's name.
+
+    Raises:
+        InvalidFile: With every problem as `file:line: key: what is wrong`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidFile([f"{path}: can't be read: {error}"]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise InvalidFile([f"{path}:{line}: not YAML: {error.problem or error}"]) from None
+    if not isinstance(values, dict):
+        raise InvalidFile([f"{path}:1: a cluster file is a mapping of keys to values"])
+    problems = []
+    if values.get("name") != path.stem:
+        line = _line(root, ("name",))
+        problems.append(f"{path}:{line}: name: {values.get('name')!r} is not the file's name, {path.stem!r}")
+    try:
+        cluster = Cluster.model_validate(values)
+    except ValidationError as error:
+        problems += [_problem(path, root, dict(detail)) for detail in error.errors(include_url=False)]
+    if problems:
+        raise InvalidFile(problems)
+    return cluster
+
+
+def _problem(path: Path, root: yaml.Node | None, detail: dict[str, Any]) -> str:
+    place = detail["loc"]
+    key = ".".join(str(part) for part in place)
+    message = detail["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(detail["input"], dict | list) else f" (it is {detail['input']!r})"
+    return f"{path}:{_line(root, place)}: {key}{': ' if key else ''}{message}{given}"
+
+
+def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
+    """Return the line of a key, or that of the nearest thing around it."""
+    line = node.start_mark.line + 1 if node else 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+            if not found:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
