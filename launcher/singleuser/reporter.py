@@ -1,0 +1,117 @@
+"""Tells the hub what happens, in order, from a thread of its own: JupyterLab's start waits for no answer."""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import signal
+import sys
+import threading
+import time
+from http.client import HTTPException
+
+from launcher.protocol import ALIVE_INTERVAL, Event, EventKind, encode, parse_refusal
+from launcher.singleuser.hub import Hub
+
+UNWANTED_FOR = 600.0
+"""Seconds after which a running session that the hub does not want ends itself."""
+
+_FLUSH_TIMEOUT = 10.0
+
+
+class Reporter(threading.Thread):
+    """Sends events; `start()` it, then `send()`.
+
+    Attributes:
+        reason: Why the server ends, as far as this process knows.
+    """
+
+    def __init__(self, hub: Hub, launch_id: str, launch_key: str) -> None:
+        super().__init__(name="launcher-reporter", daemon=True)
+        self.reason = "exit"
+        self._hub = hub
+        self._launch_id = launch_id
+        self._launch_key = launch_key
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._ready = False
+        self._ending = False
+        self._unwanted_since: float | None = None
+
+    def send(self, kind: EventKind, *, address: str = "", port: int = 0) -> None:
+        """Send an event after those before it."""
+        self._events.put(Event(self._launch_id, kind, time.time_ns(), address=address, port=port))
+
+    def stopping(self, reason: str, message: str, exit_code: int) -> None:
+        """Send the last event, and wait until it is sent or has taken too long."""
+        self._ending = True
+        event = Event(
+            self._launch_id,
+            EventKind.STOPPING,
+            time.time_ns(),
+            reason=reason,
+            message=message[:1900],
+            exit_code=exit_code,
+        )
+        self._events.put(event)
+        self._events.put(None)
+        self.join(_FLUSH_TIMEOUT)
+
+    def run(self) -> None:
+        """Send what comes, and `alive` when nothing has come for a while."""
+        while True:
+            try:
+                event = self._events.get(timeout=self._pause())
+            except queue.Empty:
+                event = Event(self._launch_id, EventKind.ALIVE, time.time_ns())
+            if event is None:
+                return
+            self._deliver(event)
+
+    def _pause(self) -> float:
+        interval = 60.0 if self._unwanted_since else ALIVE_INTERVAL
+        return interval * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+
+    def _deliver(self, event: Event) -> None:
+        """Send one event; all but `alive`, which comes again, are tried until the hub has them."""
+        body = encode(event)
+        pause = 0.5
+        deadline = time.monotonic() + (_FLUSH_TIMEOUT if self._ending else self._hub.give_up_after)
+        while True:
+            try:
+                status, answer = self._hub.event(body, self._launch_key)
+            except (OSError, HTTPException):
+                status, answer = 0, b""
+            if status == 410 and parse_refusal(answer) is not None:
+                self._unwanted()
+                return
+            if status == 200:
+                self._unwanted_since = None
+                self._ready = self._ready or event.kind is EventKind.READY
+                return
+            if status in (400, 403, 413, 422):
+                self._say(f"the hub refused '{event.kind}' with HTTP {status}: {answer[:300]!r}")
+                if event.kind is EventKind.READY:
+                    self._end("not-wanted")
+                return
+            if event.kind is EventKind.ALIVE or time.monotonic() > deadline:
+                return
+            time.sleep(pause)
+            pause = min(pause * 2, 15.0)
+
+    def _unwanted(self) -> None:
+        """Take the hub's word at once before the session is up; a running one outlives a hub's mistake."""
+        now = time.monotonic()
+        self._unwanted_since = self._unwanted_since or now
+        if not self._ready or now - self._unwanted_since >= UNWANTED_FOR:
+            self._say("the hub does not want this job any more")
+            self._end("not-wanted")
+
+    def _end(self, reason: str) -> None:
+        if not self._ending:
+            self.reason = reason
+            self._ending = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _say(self, text: str) -> None:
+        print(f"launcher-singleuser: {text}", file=sys.stderr, flush=True)
