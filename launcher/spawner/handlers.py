@@ -1,0 +1,148 @@
+"""The two messages of a job, as handlers of the hub's API.
+
+Neither asks for a log-in: a claim proves itself by its ticket, an event by the launch key. Neither reads
+the database, except that a claim saves its record.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from jupyterhub.apihandlers.base import APIHandler
+from tornado.web import Finish, stream_request_body
+
+from launcher.protocol import (
+    CLAIM_PATH,
+    EVENTS_PATH,
+    MAX_MESSAGE_BYTES,
+    SIGNATURE_HEADER,
+    ProtocolError,
+    ScriptExit,
+    derive_launch_key,
+    encode,
+    encode_refusal,
+    parse_claim,
+    parse_event,
+    verify,
+)
+from launcher.spawner.launches import Launch, Launches
+from launcher.spawner.record import Phase
+
+
+@stream_request_body
+class _NodeHandler(APIHandler):
+    """What both have in common: a short JSON body from a compute node."""
+
+    def initialize(self) -> None:
+        self.body = b""
+
+    def check_xsrf_cookie(self) -> None:
+        """Cookies mean nothing here."""
+
+    async def prepare(self) -> None:
+        """Look at the length before anything is read; unlike other handlers, look for no user."""
+        if int(self.request.headers.get("Content-Length") or 0) > MAX_MESSAGE_BYTES:
+            self._too_long()
+
+    def data_received(self, chunk: bytes) -> None:
+        self.body += chunk
+        if len(self.body) > MAX_MESSAGE_BYTES:
+            self._too_long()
+
+    def _too_long(self) -> None:
+        self.set_header("Connection", "close")
+        self.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A message has at most {MAX_MESSAGE_BYTES} bytes.")
+        raise Finish
+
+    @property
+    def launches(self) -> Launches:
+        return Launches.of(self.users.settings, self.db)
+
+    def launch_key(self, launch: Launch) -> str:
+        return derive_launch_key(self.settings["cookie_secret"], launch.record.launch_id)
+
+    def answer(self, status: HTTPStatus, message: str) -> None:
+        """Answer with JSON for people who read logs."""
+        self.set_status(status)
+        self.finish({"status": status, "message": message})
+
+    def refuse(self, why: str) -> None:
+        """Tell a job, in the one form that may end it, that it is not wanted."""
+        self.set_status(HTTPStatus.GONE)
+        self.set_header("Content-Type", "application/json")
+        self.finish(encode_refusal(why))
+
+
+class ClaimHandler(_NodeHandler):
+    """`POST /hub/api/launcher/claim`."""
+
+    async def post(self) -> None:
+        """Answer 200 with what the job needs, 400, 409, 410 in our own words, or 413."""
+        try:
+            claim = parse_claim(self.body)
+        except ProtocolError as error:
+            self.answer(HTTPStatus.BAD_REQUEST, str(error))
+            return
+        launch = self.launches.by_ticket(claim.ticket)
+        if launch is None or not launch.wanted or launch.spawner is None:
+            self.refuse(
+                "The hub has no use for this job: it was stopped, replaced, or its time to start is over."
+            )
+            return
+        record = launch.record
+        if record.phase is Phase.READY:
+            self.answer(HTTPStatus.CONFLICT, "This launch is ready; its ticket claims nothing any more.")
+            return
+        if record.nonce not in ("", claim.nonce) or record.job_id not in ("", claim.job_id):
+            self.log.warning(
+                "Second claim for launch %s of %s, from job %s on %s",
+                record.launch_id,
+                launch.spawner.user.name,
+                claim.job_id,
+                claim.node,
+            )
+            self.answer(HTTPStatus.CONFLICT, "This launch was claimed by another process.")
+            return
+        answer = launch.spawner.claimed(launch, claim, self.launch_key(launch))
+        self.set_header("Content-Type", "application/json")
+        self.finish(encode(answer))
+
+
+class EventsHandler(_NodeHandler):
+    """`POST /hub/api/launcher/events`."""
+
+    async def post(self) -> None:
+        """Answer 200, 400, 403, 410 in our own words, 413, or 422 for an address that can't be right."""
+        try:
+            event = parse_event(self.body)
+        except ProtocolError as error:
+            self.answer(HTTPStatus.BAD_REQUEST, str(error))
+            return
+        if isinstance(event, ScriptExit):
+            launch = self.launches.by_ticket(event.ticket)
+        else:
+            launch = self.launches.get(event.launch_id)
+        if launch is None:
+            self.refuse("The hub does not know this launch.")
+            return
+        if isinstance(event, ScriptExit):
+            launch.script_ended(event.exit_code)
+        else:
+            signature = self.request.headers.get(SIGNATURE_HEADER, "")
+            if not verify(self.launch_key(launch), self.body, signature):
+                self.answer(HTTPStatus.FORBIDDEN, "The signature is not that of this launch.")
+                return
+            if event.sequence > launch.sequence:
+                launch.sequence = event.sequence
+                problem = launch.spawner.happened(launch, event) if launch.spawner else ""
+                launch.heard(event)
+                if problem:
+                    self.answer(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
+                    return
+        if not launch.wanted:
+            self.refuse("This server was stopped.")
+            return
+        self.answer(HTTPStatus.OK, "noted")
+
+
+HANDLERS = [(f"/api/{CLAIM_PATH}", ClaimHandler), (f"/api/{EVENTS_PATH}", EventsHandler)]

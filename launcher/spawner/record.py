@@ -1,0 +1,70 @@
+"""The launch record: what the hub keeps of a launch in its database, from before the submit to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+STATE_KEY = "launch"
+"""Key of the record in `orm_spawner.state`."""
+
+
+class Phase(StrEnum):
+    """How far a launch has come."""
+
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    CLAIMED = "claimed"
+    READY = "ready"
+    ENDING = "ending"
+    GONE = "gone"
+
+
+@dataclass
+class LaunchRecord:
+    """One launch, as saved.
+
+    Attributes:
+        launch_id: 32 hexadecimal digits.
+        ticket_hash: SHA-256 of the ticket in hexadecimal digits.
+        ticket_expires: Time (seconds since the epoch) after which the ticket claims nothing.
+        cluster: Name of the cluster file.
+        script_hash: SHA-256 of the batch script with the ticket masked.
+        options: The options that the launch was made from.
+        phase: How far it has come.
+        job_id: Slurm's job id, or empty while it is not known.
+        nonce: The nonce of the claim, or empty before it.
+        node: The compute node that the claim named.
+        url: Where the server listens, or empty before `ready`.
+    """
+
+    launch_id: str
+    ticket_hash: str
+    ticket_expires: float
+    cluster: str
+    script_hash: str
+    options: dict[str, Any]
+    phase: Phase = Phase.SUBMITTING
+    job_id: str = ""
+    nonce: str = ""
+    node: str = ""
+    url: str = ""
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self | None:
+        """Return the record that a spawner's saved state holds, or None if it holds none that is whole."""
+        saved = state.get(STATE_KEY)
+        if not isinstance(saved, Mapping):
+            return None
+        try:
+            record = cls(**{each.name: saved[each.name] for each in fields(cls) if each.name in saved})
+            record.phase = Phase(record.phase)
+        except (TypeError, ValueError):
+            return None
+        return record

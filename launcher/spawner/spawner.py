@@ -1,0 +1,478 @@
+"""The spawner: one launch from Start to the end of its job."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import jupyterhub
+from jupyterhub.spawner import Spawner
+from traitlets import Float, List, Unicode, default
+
+from launcher.clusters import (
+    Cluster,
+    LaunchRequest,
+    LaunchSite,
+    load_cluster,
+    log_path,
+    options_from_form,
+    parse_options,
+    render,
+)
+from launcher.errors import FirecrestError, InvalidOptions, JobRejected, LauncherError
+from launcher.protocol import (
+    ALIVE_INTERVAL,
+    Claim,
+    ClaimAnswer,
+    Event,
+    EventKind,
+    derive_launch_key,
+    new_launch_id,
+    new_ticket,
+    ticket_hash,
+)
+from launcher.spawner import failure, probe
+from launcher.spawner.firecrest import Firecrest, JobStatus, Verdict
+from launcher.spawner.form import render_form
+from launcher.spawner.launches import Launch, Launches
+from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+from launcher.spawner.tokens import access_token
+
+TICKET_MARGIN = 600.0
+"""Seconds that a ticket outlives `start_timeout`."""
+
+_ALIVE_FOR = 2.5 * ALIVE_INTERVAL
+_TASKS: set[asyncio.Task[Any]] = set()
+
+
+class LauncherSpawner(Spawner):
+    """Starts each user's JupyterLab as a Slurm job, through FirecREST."""
+
+    cluster_file = Unicode(help="Path of the cluster file.").tag(config=True)
+    template_directories = List(
+        Unicode(), help="Directories of batch templates, sought before this project's own."
+    ).tag(config=True)
+    job_poll_interval = Float(
+        3.0,
+        help="Seconds between two looks at a job that waits; later looks are up to five times as far apart.",
+    ).tag(config=True)
+    stop_timeout = Float(30.0, help="Seconds to wait for a cancelled job to be gone.").tag(config=True)
+
+    _launch: Launch | None = None
+    _request: LaunchRequest | None = None
+
+    @default("start_timeout")
+    def _start_timeout_covers_the_queue(self) -> int:
+        return 4 * 3600
+
+    @default("poll_interval")
+    def _poll_interval_is_a_safety_net(self) -> int:
+        return 300
+
+    @default("env_keep")
+    def _hub_environment_stays_at_the_hub(self) -> list[str]:
+        return []
+
+    # ---- what a user asks for
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster file, read and checked."""
+        return load_cluster(Path(self.cluster_file))
+
+    @cached_property
+    def _firecrest(self) -> Firecrest:
+        clients: dict[str, Firecrest] = self.user.settings.setdefault("launcher_firecrest", {})
+        return clients.setdefault(f"{self.cluster.firecrest}", Firecrest(self.cluster))
+
+    async def get_options_form(self) -> str:
+        """Return the form, filled in with what this user sent last, errors beside the fields."""
+        rejected = self._rejected.pop(self.user.name, None)
+        chosen, errors = rejected or (self.orm_spawner.user_options or {}, {})
+        return render_form(self.cluster, chosen, errors)
+
+    @property
+    def _rejected(self) -> dict[str, tuple[Mapping[str, Any], Mapping[str, str]]]:
+        # The form is rendered again by the user's default spawner, also for a named server.
+        kept: dict[str, Any] = self.user.settings.setdefault("launcher_rejected_options", {})
+        return kept
+
+    @default("options_from_form")
+    def _options_from_form(self) -> Any:
+        def convert(form: Mapping[str, list[Any]]) -> dict[str, Any]:
+            options = options_from_form(form)
+            try:
+                return parse_options(self.cluster, options).as_options()
+            except InvalidOptions as error:
+                self._rejected[self.user.name] = (options, error.fields)
+                raise failure.from_error(error) from None
+
+        return convert
+
+    @default("options_from_query")
+    def _no_options_from_links(self) -> Any:
+        def refuse(query: Mapping[str, list[Any]]) -> dict[str, Any]:
+            del query
+            raise failure.from_error(InvalidOptions({"": "A link can't choose options here. Use the form."}))
+
+        return refuse
+
+    @default("apply_user_options")
+    def _apply_user_options(self) -> Any:
+        def apply(_: Spawner, options: Mapping[str, Any]) -> None:
+            self._request = None
+            try:
+                self._request = parse_options(self.cluster, options)
+            except InvalidOptions as error:
+                raise failure.from_error(error) from None
+
+        return apply
+
+    # ---- what is saved
+
+    @property
+    def _launches(self) -> Launches:
+        return Launches.of(self.user.settings, self.user.db)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the launch that was saved."""
+        super().load_state(state)
+        record = LaunchRecord.from_state(state)
+        self._launch = self._launches.add(Launch(record)) if record else None
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what must survive a restart of the hub."""
+        state: dict[str, Any] = super().get_state()
+        if self._launch and self._launch.record.phase is not Phase.GONE:
+            state[STATE_KEY] = self._launch.record.to_state()
+        return state
+
+    def clear_state(self) -> None:
+        """Forget what is over; the record of a job that may exist stays."""
+        super().clear_state()
+        if self._launch and self._launch.record.phase is Phase.GONE:
+            self._launches.remove(self._launch)
+            self._launch = None
+
+    def _save(self) -> None:
+        # JupyterHub itself saves only once start() has returned: too late for a hub that dies before.
+        self.orm_spawner.state = self.get_state()
+        self.user.db.commit()
+
+    # ---- Start
+
+    async def start(self) -> str:
+        """Launch a job, or adopt the one that an earlier hub launched, and return the server's URL."""
+        request = self._request
+        if request is None:
+            raise failure.LaunchFailed("The options were not checked.", reason="options")
+        try:
+            launch = await self._adopt(request) or self._submit_new(request)
+            return await self._until_ready(launch)
+        except LauncherError as error:
+            raise failure.from_error(error) from None
+
+    async def _adopt(self, request: LaunchRequest) -> Launch | None:
+        """Return the launch of an earlier hub if its job still waits; end any other."""
+        launch = self._launch
+        if launch is None or launch.record.phase is Phase.GONE:
+            return None
+        record = launch.record
+        if record.phase is Phase.SUBMITTED and record.options == request.as_options():
+            status = await self._firecrest.status(await access_token(self.user), record.job_id)
+            if status and status.verdict is not Verdict.DEAD:
+                launch.spawner = self
+                launch.say(10, f"Found job {record.job_id}, submitted before the hub was restarted")
+                return launch
+        await self._end(launch)
+        return None
+
+    def _submit_new(self, request: LaunchRequest) -> Launch:
+        """Save the record of a new launch, then begin its submit."""
+        ticket = new_ticket()
+        site = LaunchSite(
+            launch_id=new_launch_id(),
+            ticket=ticket,
+            hub_api_url=self.get_env()["JUPYTERHUB_API_URL"],
+            user=self.user.name,
+        )
+        directories = [Path(each) for each in self.template_directories] or None
+        script = render(self.cluster, request, site, directories=directories)
+        record = LaunchRecord(
+            launch_id=site.launch_id,
+            ticket_hash=ticket_hash(ticket),
+            ticket_expires=time.time() + self.start_timeout + TICKET_MARGIN,
+            cluster=self.cluster.name,
+            script_hash=hashlib.sha256(script.replace(ticket, "").encode()).hexdigest(),
+            options=request.as_options(),
+        )
+        launch = self._launch = self._launches.add(Launch(record))
+        launch.spawner = self
+        self._save()
+        launch.submission = asyncio.create_task(self._submit(launch, script))
+        _TASKS.add(launch.submission)
+        launch.submission.add_done_callback(_TASKS.discard)
+        return launch
+
+    async def _submit(self, launch: Launch, script: str) -> None:
+        """Submit; runs on though start() is cancelled, so that the job's id is never lost."""
+        record = launch.record
+        try:
+            token = await access_token(self.user)
+            launch.say(5, f"Submitting a job to {self.cluster.title}")
+            job_id = await self._firecrest.submit(token, script, self.cluster.home_of(self.user.name))
+        except LauncherError as error:
+            # Without a plain refusal the job may exist: then its claim is refused, which ends it.
+            certain = isinstance(error, JobRejected) or getattr(error, "status", None) in (-1, 400, 401, 404)
+            record.phase = Phase.GONE if certain and not record.job_id else Phase.ENDING
+            self._save()
+            launch.fail(failure.from_error(error))
+            return
+        record.job_id = job_id
+        if record.phase is Phase.SUBMITTING:
+            record.phase = Phase.SUBMITTED
+        self._save()
+        self.log.info("Launch %s of %s is job %s", record.launch_id, self.user.name, job_id)
+        launch.say(10, f"Submitted as job {job_id}")
+
+    async def _until_ready(self, launch: Launch) -> str:
+        """Wait until the server listens, looking at the job from time to time."""
+        record = launch.record
+        interval, running_since = self.job_poll_interval, None
+        next_look = time.monotonic() + min(1.0, interval)
+        while record.phase is not Phase.READY:
+            if launch.failure:
+                await self.stop()
+                raise launch.failure
+            if launch.ended is not None:
+                launch.fail(
+                    failure.node_said(
+                        record.job_id, launch.ended, launch.exit_code, await self._log_tail(record)
+                    )
+                )
+                continue
+            if record.job_id and time.monotonic() >= next_look:
+                status = await self._look(launch)
+                if status and status.state == "RUNNING" and record.phase is Phase.SUBMITTED:
+                    running_since = running_since or time.monotonic()
+                    if time.monotonic() - running_since > self.cluster.claim_timeout:
+                        launch.fail(await self._unclaimed(launch))
+                interval = min(interval * 1.3, 5 * self.job_poll_interval)
+                next_look = time.monotonic() + interval
+            await launch.change(timeout=max(0.05, next_look - time.monotonic()) if record.job_id else 60)
+        launch.say(95, "JupyterLab is ready")
+        return record.url
+
+    async def _look(self, launch: Launch) -> JobStatus | None:
+        """Ask FirecREST for the job; say what it does; a job that is dead fails the launch."""
+        record = launch.record
+        try:
+            status = await self._firecrest.status(await access_token(self.user), record.job_id)
+        except FirecrestError as error:
+            self.log.warning("Job %s: %s", record.job_id, error)
+            return None
+        if status is None or record.phase is Phase.READY:
+            return status
+        if status.verdict is Verdict.DEAD:
+            log = await self._log_tail(record)
+            record.phase = Phase.GONE
+            self._save()
+            launch.fail(failure.job_ended(record.job_id, status, log))
+        elif record.phase is Phase.SUBMITTED:
+            if status.waiting:
+                reason = f": {status.reason}" if status.reason else ""
+                launch.say(20, f"Job {record.job_id} is pending{reason}")
+            elif status.state == "RUNNING":
+                launch.say(30, f"Job {record.job_id} is running on {status.nodes}")
+        return status
+
+    async def _unclaimed(self, launch: Launch) -> failure.LaunchFailed:
+        record = launch.record
+        return failure.LaunchFailed(
+            f"Job {record.job_id} runs, but did not reach the hub for {self.cluster.claim_timeout} seconds.\n"
+            "The node may not reach it, or the environment could not be mounted. Tell the site's support.",
+            reason="unclaimed",
+            log=await self._log_tail(record),
+        )
+
+    async def _log_tail(self, record: LaunchRecord) -> list[str]:
+        if not record.job_id:
+            return []
+        try:
+            token = await access_token(self.user)
+        except FirecrestError:
+            return []
+        return await self._firecrest.log_tail(token, log_path(self.cluster, self.user.name, record.job_id))
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what happens, for the pending page."""
+        # JupyterHub's own steps, which tell nobody, come before start().
+        while self._launch is None or self._launch.spawner is not self:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        async for message in self._launch.progress():
+            yield message
+
+    # ---- what the job says
+
+    def claimed(self, launch: Launch, claim: Claim, launch_key: str) -> ClaimAnswer:
+        """Bind a launch to the job that claims it, and return what the job needs."""
+        record = launch.record
+        record.nonce, record.node = claim.nonce, claim.node
+        record.job_id = record.job_id or claim.job_id
+        record.phase = Phase.CLAIMED
+        self._save()
+        launch.last_event = time.monotonic()
+        launch.say(40, f"Running on {claim.node} as job {record.job_id}")
+        environment = {name: str(value) for name, value in self.get_env().items() if name != "JPY_API_TOKEN"}
+        environment["JUPYTERHUB_ACTIVITY_INTERVAL"] = environment.get("JUPYTERHUB_ACTIVITY_INTERVAL", "300")
+        return ClaimAnswer(
+            launch_id=record.launch_id,
+            launch_key=launch_key,
+            environment=environment,
+            arguments=list(self.get_args()),
+            networks=[str(network) for network in self.cluster.node_addresses],
+            ports=self.cluster.ports,
+            jupyterhub_version=jupyterhub.__version__,
+        )
+
+    def happened(self, launch: Launch, event: Event) -> str:
+        """Take an event from the node; return what is wrong with it, or nothing."""
+        record = launch.record
+        if record.phase is Phase.CLAIMED:
+            if event.kind is EventKind.MOUNTED:
+                launch.say(55, f"Environment mounted on {record.node}")
+            elif event.kind is EventKind.STARTING:
+                launch.say(70, "JupyterLab is starting")
+            elif event.kind is EventKind.READY:
+                return self._ready(launch, event)
+        elif event.kind is EventKind.STOPPING and record.phase is Phase.READY:
+            launch.ended = event.message or event.reason
+            task = asyncio.create_task(self.poll_and_notify())
+            _TASKS.add(task)
+            task.add_done_callback(_TASKS.discard)
+        return ""
+
+    def _ready(self, launch: Launch, event: Event) -> str:
+        """Build the server's URL from what the node reports, if it lies where a server may be."""
+        problem = ""
+        try:
+            address = ip_address(event.address)
+        except ValueError:
+            problem = f"{event.address} is not a numeric address."
+        else:
+            if not any(address in network for network in self.cluster.node_addresses):
+                problem = f"{address} is not an address of a compute node of {self.cluster.name}."
+        low, high = self.cluster.ports or (1024, 65535)
+        if not low <= event.port <= high:
+            problem = f"Port {event.port} is not between {low} and {high}."
+        if problem:
+            launch.fail(
+                failure.LaunchFailed(f"The node reported a wrong address.\n{problem}", reason="address")
+            )
+            return problem
+        host = f"[{address}]" if address.version == 6 else str(address)
+        launch.record.url = f"http://{host}:{event.port}"
+        launch.record.phase = Phase.READY
+        launch.touch()
+        return ""
+
+    # ---- is it alive
+
+    async def poll(self) -> int | None:
+        """Return None while the server may be there; an error is never taken for its end."""
+        launch = self._launch
+        if launch is None or launch.record.phase is Phase.GONE:
+            return 0
+        record = launch.record
+        if record.phase is not Phase.READY:
+            # A launch that an earlier hub began: core drops it without stop(), and the record stays.
+            return None if launch.spawner is self else 0
+        if launch.ended is not None:
+            await self._end(launch)
+            return launch.exit_code or 0
+        if launch.last_event is not None and time.monotonic() - launch.last_event < _ALIVE_FOR:
+            return None
+        if await self._probe(record):
+            launch.last_event = time.monotonic()
+            return None
+        try:
+            status = await self._firecrest.status(await access_token(self.user), record.job_id)
+        except FirecrestError as error:
+            self.log.warning(
+                "Server %s of job %s: can't tell its state: %s", self._log_name, record.job_id, error
+            )
+            return None
+        if status is None or status.verdict is not Verdict.DEAD:
+            return None
+        record.phase = Phase.GONE
+        self._save()
+        return status.exit_code or 0
+
+    async def get_url(self) -> str:
+        """Return the server's URL once it answers, or once its job is known to be dead.
+
+        After a restart JupyterHub stops a server that does not answer within `http_timeout`: it must not
+        be told of one that a short hole in the network hides.
+        """
+        pause = 1.0
+        while self._launch and self._launch.record.phase is Phase.READY:
+            try:
+                if await self._probe(self._launch.record) or await self.poll() is not None:
+                    break
+            except Exception:
+                self.log.exception("Server %s: can't tell whether it is there", self._log_name)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 30.0)
+        return str(self.server.url)
+
+    async def _probe(self, record: LaunchRecord) -> bool:
+        key = derive_launch_key(self.user.settings["cookie_secret"], record.launch_id)
+        return await probe.answers(f"{record.url}{self.server.base_url if self.server else '/'}", key)
+
+    # ---- Stop
+
+    async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - JupyterHub's signature
+        """Cancel the job, and wait until it is gone unless told otherwise."""
+        launch = self._launch
+        if launch is None or launch.record.phase is Phase.GONE:
+            return
+        try:
+            await self._end(launch, wait=not now)
+        except LauncherError as error:
+            self.log.error("Job %s is not cancelled yet: %s", launch.record.job_id, error)
+
+    async def _end(self, launch: Launch, *, wait: bool = True) -> None:
+        """Cancel a launch's job; its record stays until the job is known to be gone."""
+        record = launch.record
+        if record.phase is Phase.GONE:
+            return
+        record.phase = Phase.ENDING
+        self._save()
+        launch.touch()
+        if launch.submission and not launch.submission.done():
+            # The id is on its way; start() must return at once, but the job must not be forgotten.
+            await asyncio.wait({launch.submission}, timeout=self.stop_timeout)
+        if record.job_id:
+            token = await access_token(self.user)
+            await self._firecrest.cancel(token, record.job_id)
+            if wait and not await self._is_gone(token, record.job_id):
+                return
+        record.phase = Phase.GONE
+        self._save()
+
+    async def _is_gone(self, token: str, job_id: str) -> bool:
+        deadline = time.monotonic() + self.stop_timeout
+        pause = 0.3
+        while time.monotonic() < deadline:
+            status = await self._firecrest.status(token, job_id)
+            if status is None or status.verdict is Verdict.DEAD:
+                return True
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 3.0)
+        return False
