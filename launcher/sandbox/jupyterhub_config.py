@@ -1,0 +1,47 @@
+"""JupyterHub's configuration in the sandbox. What differs from run to run comes from the environment."""
+
+import os
+
+from traitlets.config import get_config
+
+from launcher.spawner.tokens import refresh_user
+
+c = get_config()
+site = {
+    name[17:].lower(): value for name, value in os.environ.items() if name.startswith("LAUNCHER_SANDBOX_")
+}
+
+c.JupyterHub.bind_url = site["url"]
+c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{site['hub_port']}"
+c.JupyterHub.db_url = f"sqlite:///{site['directory']}/jupyterhub.sqlite"
+c.JupyterHub.cookie_secret_file = f"{site['directory']}/cookie_secret"
+
+# The proxy outlives a hub that is restarted, and with it every session's connections.
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{site['proxy_api_port']}"
+
+# The demo alone stops everybody's servers when it ends; a site's hub must leave them running.
+c.JupyterHub.cleanup_servers = True
+# Servers that wait in the queue are pending starts: a limit would lock everybody else out.
+c.JupyterHub.concurrent_spawn_limit = 0
+
+c.JupyterHub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"
+c.GenericOAuthenticator.client_id = site["client_id"]
+c.GenericOAuthenticator.client_secret = os.environ["OAUTH_CLIENT_SECRET"]
+c.GenericOAuthenticator.oauth_callback_url = f"{site['url'].rstrip('/')}/hub/oauth_callback"
+c.GenericOAuthenticator.authorize_url = f"{site['issuer']}/authorize"
+c.GenericOAuthenticator.token_url = f"{site['issuer']}/token"
+c.GenericOAuthenticator.userdata_url = f"{site['issuer']}/userinfo"
+c.GenericOAuthenticator.logout_redirect_url = f"{site['issuer']}/logout"
+c.GenericOAuthenticator.scope = ["openid", "profile"]
+c.GenericOAuthenticator.username_claim = "preferred_username"
+c.GenericOAuthenticator.login_service = "the sandbox"
+c.GenericOAuthenticator.enable_auth_state = True
+c.GenericOAuthenticator.refresh_user_hook = refresh_user
+c.GenericOAuthenticator.auth_refresh_age = 60
+c.Authenticator.allow_all = True
+
+c.JupyterHub.spawner_class = "launcher"
+c.LauncherSpawner.cluster_file = site["cluster_file"]
+# Compute nodes reach the hub through its public URL, as on a real site.
+c.LauncherSpawner.hub_connect_url = site["url"].rstrip("/")

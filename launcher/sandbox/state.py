@@ -1,0 +1,68 @@
+"""The sandbox's state directory: everything that a run writes lies in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.errors import UsageError
+
+_PREFIX = "launcher-demo-"
+_OWNER = "owner"
+
+
+@contextlib.contextmanager
+def state_directory(chosen: Path | None) -> Iterator[Path]:
+    """Make the state directory of a run; a temporary one is removed at the end.
+
+    Args:
+        chosen: An empty or new directory, which is kept; None for a temporary one.
+
+    Raises:
+        UsageError: If the chosen one is not empty.
+    """
+    if chosen:
+        chosen.mkdir(parents=True, exist_ok=True)
+        if any(chosen.iterdir()):
+            raise UsageError(f"{chosen} is not empty.", todo="Name a new directory for the demo's files.")
+        chosen.chmod(0o711)
+        yield chosen.resolve()
+        return
+    _remove_left_over()
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_base()))
+    (directory / _OWNER).write_text(f"{os.getpid()} {_started(os.getpid())}\n")
+    # Jobs run as other accounts; what is not theirs lies in directories of its own, closed to them.
+    directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _base() -> Path:
+    """Return where temporary directories go: on a disk, and open to all accounts."""
+    disk = Path("/var/tmp")  # noqa: S108 - mkdtemp makes the directory
+    return disk if os.access(disk, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+
+
+def _remove_left_over() -> None:
+    """Remove the directories of runs of this user that were killed."""
+    for directory in _base().glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError):
+            if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
+                continue
+            pid, started = (directory / _OWNER).read_text().split()
+            if _started(int(pid)) != started:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _started(pid: int) -> str:
+    """Return a process's start time in clock ticks (proc(5), field 22), or nothing if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
