@@ -48,7 +48,7 @@ _LAUNCH_ID = re.compile(r"[0-9a-f]{32}")
 _JOB_ID = re.compile(r"[0-9]{1,20}(_[0-9]{1,10})?")
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
-_ADDRESS = re.compile(r"[0-9A-Za-z]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z])?")
+_ADDRESS = re.compile(r"[0-9A-Za-z:]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z:])?")
 _MAX_TEXT = 2000
 
 
@@ -219,7 +219,8 @@ def encode(message: Claim | ClaimAnswer | Event | ScriptExit) -> bytes:
         if message.exit_code is None and "exit_code" in names:
             names.remove("exit_code")
     values = {name: getattr(message, name) for name in names}
-    return json.dumps(values, separators=(",", ":")).encode()
+    # Escapes would make twelve bytes of one character; names of files may hold lone surrogates.
+    return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
 
 
 def parse_claim(body: bytes) -> Claim:

@@ -31,6 +31,8 @@ def load_cluster(path: Path) -> Cluster:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise InvalidFile([f"{path}:{line}: not YAML: {error.problem or error}"]) from None
+    except (yaml.YAMLError, ValueError) as error:  # a control character, a date that is none
+        raise InvalidFile([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(values, dict):
         raise InvalidFile([f"{path}:1: a cluster file is a mapping of keys to values"])
     problems = []
@@ -40,7 +42,8 @@ def load_cluster(path: Path) -> Cluster:
     try:
         cluster = Cluster.model_validate(values)
     except ValidationError as error:
-        problems += [_problem(path, root, dict(detail)) for detail in error.errors(include_url=False)]
+        details: list[Any] = error.errors(include_url=False)
+        problems += [_problem(path, root, each) for each in details if not _follows(each, details)]
     if problems:
         raise InvalidFile(problems)
     return cluster
@@ -48,10 +51,21 @@ def load_cluster(path: Path) -> Cluster:
 
 def _problem(path: Path, root: yaml.Node | None, detail: dict[str, Any]) -> str:
     place = detail["loc"]
-    key = ".".join(str(part) for part in place)
     message = detail["msg"].removeprefix("Value error, ")
+    if not place and ": " in message:  # a relation between keys, whose message names the first
+        first, message = message.split(": ", 1)
+        place = (first,)
+    key = ".".join(str(part) for part in place)
     given = "" if isinstance(detail["input"], dict | list) else f" (it is {detail['input']!r})"
     return f"{path}:{_line(root, place)}: {key}{': ' if key else ''}{message}{given}"
+
+
+def _follows(detail: dict[str, Any], details: list[Any]) -> bool:
+    """Tell whether a list is said to be too short only because its items are wrong."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(each["loc"]) > len(place) and each["loc"][: len(place)] == place for each in details
+    )
 
 
 def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:

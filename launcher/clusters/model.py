@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    StringConstraints,
+    model_validator,
+)
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 """A name that Slurm or FirecREST knows something by."""
@@ -17,6 +25,7 @@ HomePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_.-]+)*/\{use
 """Where home directories lie: an absolute path that ends in `/{user}`."""
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(ip_network)]
 Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 365)]
 
 
@@ -76,7 +85,7 @@ class Cluster(_Model):
     partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
     times: Annotated[tuple[Minutes, ...], Field(min_length=1)] = (60, 120, 240, 480)
     default_time: Minutes = 60
-    node_addresses: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1)]
+    node_addresses: Annotated[tuple[Network, ...], Field(min_length=1)]
     ports: tuple[Port, Port] | None = None
     claim_timeout: Annotated[int, Field(ge=10, le=3600)] = 120
     template: Word = "slurm.sh.j2"

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import extract_tb
 from urllib.parse import urlsplit
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import launcher
@@ -88,7 +89,9 @@ def render(
         return environment.get_template(cluster.template).render(
             cluster=cluster, request=request, launch=site, job_name=JOB_NAME, log_name="jupyterlab-%j.log"
         )
-    except TemplateError as error:
-        line = getattr(error, "lineno", None)
-        place = f"{getattr(error, 'filename', None) or cluster.template}{f':{line}' if line else ''}"
-        raise InvalidFile([f"{place}: {error.message or type(error).__name__}"]) from error
+    except Exception as error:
+        # A template is a program, whose lines Jinja puts into the traceback among Python's.
+        lines = [each for each in extract_tb(error.__traceback__) if not each.filename.endswith((".py", ">"))]
+        place = f"{lines[-1].filename}:{lines[-1].lineno}" if lines else cluster.template
+        message = getattr(error, "message", None) or str(error) or type(error).__name__
+        raise InvalidFile([f"{place}: {message}"]) from error

@@ -22,6 +22,11 @@ from launcher.errors import SandboxError
 
 DISTRIBUTION = "firecrest-launcher"
 
+# A node without a way out has no news to fetch, and should not ask whether to.
+_LAB_SETTINGS = """\
+{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
+"""
+
 
 def stage(target: Path) -> Path:
     """Copy the base install into a new virtual environment.
@@ -52,6 +57,9 @@ def stage(target: Path) -> Path:
     package = Path(launcher.__file__).parent
     if not package.is_relative_to(sys.prefix):  # an editable install lists no file of the package
         shutil.copytree(package, packages / "launcher", dirs_exist_ok=True)
+    settings = target / "share/jupyter/lab/settings"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "overrides.json").write_text(_LAB_SETTINGS)
     return target / "bin/launcher-singleuser"
 
 

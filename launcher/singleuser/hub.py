@@ -38,14 +38,17 @@ class Hub:
     """
 
     def __init__(self, api_url: str, *, give_up_after: float = 120.0) -> None:
-        url = urlsplit(api_url)
+        try:
+            url = urlsplit(api_url)
+            self._port = url.port
+        except ValueError:  # a port that is none, a bracket that does not close
+            url = urlsplit("")
         if url.scheme not in ("http", "https") or not url.hostname:
             raise UsageError("LAUNCHER_HUB_URL is not an http URL.", todo="Tell the site's support.")
         self.url = api_url.rstrip("/")
         self.give_up_after = give_up_after
         self._https = url.scheme == "https"
         self._host = url.hostname
-        self._port = url.port
         self._path = url.path.rstrip("/")
 
     def claim(self, claim: Claim) -> ClaimAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import random
@@ -9,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.client import HTTPException
 
 from launcher.protocol import ALIVE_INTERVAL, Event, EventKind, encode, parse_refusal
@@ -40,7 +42,7 @@ class Reporter(threading.Thread):
 
     def send(self, kind: EventKind, *, address: str = "", port: int = 0) -> None:
         """Send an event after those before it."""
-        self._events.put(Event(self._launch_id, kind, time.time_ns(), address=address, port=port))
+        self._events.put(Event(self._launch_id, kind, 0, address=address, port=port))
 
     def stopping(self, reason: str, message: str, exit_code: int) -> None:
         """Send the last event, and wait until it is sent or has taken too long."""
@@ -48,7 +50,7 @@ class Reporter(threading.Thread):
         event = Event(
             self._launch_id,
             EventKind.STOPPING,
-            time.time_ns(),
+            0,
             reason=reason,
             message=message[:1900],
             exit_code=exit_code,
@@ -59,14 +61,15 @@ class Reporter(threading.Thread):
 
     def run(self) -> None:
         """Send what comes, and `alive` when nothing has come for a while."""
-        while True:
+        # Numbered as they leave, by no clock: one that is set back would make the hub pass events over.
+        for sequence in itertools.count(1):
             try:
                 event = self._events.get(timeout=self._pause())
             except queue.Empty:
-                event = Event(self._launch_id, EventKind.ALIVE, time.time_ns())
+                event = Event(self._launch_id, EventKind.ALIVE, 0)
             if event is None:
                 return
-            self._deliver(event)
+            self._deliver(replace(event, sequence=sequence))
 
     def _pause(self) -> float:
         interval = 60.0 if self._unwanted_since else ALIVE_INTERVAL

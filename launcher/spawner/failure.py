@@ -10,7 +10,7 @@ from jupyterhub.spawner import SpawnException
 from launcher.errors import FirecrestError, InvalidOptions, JobRejected, LauncherError
 from launcher.spawner.firecrest import JobStatus
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _ADVICE = {
     "TIMEOUT": "The job reached its time limit. Choose a longer time.",

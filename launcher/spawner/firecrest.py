@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,19 +16,22 @@ from firecrest.v2 import AsyncFirecrest
 from launcher.clusters import Cluster
 from launcher.errors import FirecrestError, JobRejected
 
-REQUEST_TIMEOUT = 20.0
-"""Seconds that one request to FirecREST may take."""
+CALL_TIMEOUT = 30.0
+"""Seconds that one call to FirecREST may take, from connecting to the last byte."""
+
+_API_VERSION = "2.6.0"
 
 # Slurm's terminal states: https://slurm.schedmd.com/job_state_codes.html
 _DEAD = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED "
-    "TIMEOUT".split()
+    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT".split()
 )
 _ALIVE = frozenset(
     "COMPLETING CONFIGURING PENDING POWER_UP_NODE REQUEUED REQUEUE_FED REQUEUE_HOLD RESIZING RESV_DEL_HOLD "
     "RUNNING SIGNALING SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED".split()
 )
-_GONE_WORDS = ("Invalid job id specified", "already completing or completed")
+# Other 404s speak of a wrong system, or come from a proxy whose FirecREST restarts.
+_UNKNOWN_JOB = "Job not found"
+_GONE_WORDS = (_UNKNOWN_JOB, "Invalid job id specified", "already completing or completed")
 
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
@@ -79,8 +83,8 @@ class _ContextToken:
     def __init__(self) -> None:
         self.current: ContextVar[str] = ContextVar("firecrest_token")
 
-    def get_access_token(self) -> str:
-        return self.current.get()
+    async def auth_headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.current.get()}"}
 
 
 class Firecrest:
@@ -96,8 +100,11 @@ class Firecrest:
         self._url = url = str(cluster.firecrest.url)
         # Reading the system's certificates takes 70 ms that plain http has no use for.
         self._client = AsyncFirecrest(url, authorization=self._token, verify=url.startswith("https:"))
-        self._client.timeout = REQUEST_TIMEOUT
-        self._client.num_retries_rate_limit = 2
+        self._client.timeout = httpx.Timeout(20.0, connect=5.0)
+        # A 429 comes back as an error: pyfirecrest would sleep for as long as the answer says.
+        self._client.num_retries_rate_limit = 0
+        # Else an older server's header makes pyfirecrest refuse some calls by itself.
+        self._client.set_api_version(_API_VERSION)
 
     async def submit(self, token: str, script: str, working_directory: str) -> str:
         """Submit a batch script and return the job id.
@@ -124,7 +131,7 @@ class Firecrest:
         try:
             answer = await self._call(token, "job_info", jobid=job_id)
         except FirecrestError as error:
-            if error.status == 404:
+            if error.status == 404 and _UNKNOWN_JOB in error.why:
                 return None
             raise
         return next((_status(job) for job in _dicts(answer) if str(job.get("jobId")) == job_id), None)
@@ -134,7 +141,7 @@ class Firecrest:
         try:
             await self._call(token, "cancel_job", jobid=job_id)
         except FirecrestError as error:
-            if error.status != 404 and not any(words in error.why for words in _GONE_WORDS):
+            if not any(words in error.why for words in _GONE_WORDS):
                 raise
 
     async def log_tail(self, token: str, path: str, lines: int = 20) -> list[str]:
@@ -149,13 +156,14 @@ class Firecrest:
     async def _call(self, token: str, method: str, **arguments: Any) -> Any:
         self._token.current.set(token)
         try:
-            return await getattr(self._client, method)(system_name=self._system, **arguments)
+            async with asyncio.timeout(CALL_TIMEOUT):
+                return await getattr(self._client, method)(system_name=self._system, **arguments)
         except FirecrestException as error:
             response = error.responses[-1]
             raise FirecrestError(
                 "FirecREST refused the request.", why=_message(response), status=response.status_code
             ) from None
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError, TypeError, KeyError) as error:
             raise FirecrestError(
                 "FirecREST did not answer.",
                 why=f"{type(error).__name__} at {self._url}",
@@ -165,6 +173,8 @@ class Firecrest:
 
 
 def _message(response: httpx.Response) -> str:
+    if response.status_code == 400:
+        return "HTTP 400"  # a validation message may repeat what was sent, the script and its ticket included
     try:
         body = response.json()
     except ValueError:

@@ -111,8 +111,8 @@ class Launches:
         self._by_id: dict[str, Launch] = {}
         self._by_ticket: dict[str, str] = {}
         # Servers whose users have not come back since a hub restart are known only to the database.
-        for (state,) in session.query(orm.Spawner.state).filter(orm.Spawner.state.isnot(None)):
-            record = LaunchRecord.from_state(state or {})
+        for spawner in session.query(orm.Spawner):
+            record = LaunchRecord.from_state(spawner.state or {})
             if record:
                 self.add(Launch(record))
 

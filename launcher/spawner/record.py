@@ -67,4 +67,10 @@ class LaunchRecord:
             record.phase = Phase(record.phase)
         except (TypeError, ValueError):
             return None
-        return record
+        texts = set(asdict(record)) - {"ticket_expires", "options"}
+        whole = (
+            all(isinstance(getattr(record, name), str) for name in texts)
+            and isinstance(record.ticket_expires, int | float)
+            and isinstance(record.options, dict)
+        )
+        return record if whole else None

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from functools import cached_property
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ _ALIVE_FOR = 2.5 * ALIVE_INTERVAL
 _TASKS: set[asyncio.Task[Any]] = set()
 
 
+@lru_cache(maxsize=64)
+def _load_cluster(path: Path, _changed: int) -> Cluster:
+    return load_cluster(path)
+
+
 class LauncherSpawner(Spawner):
     """Starts each user's JupyterLab as a Slurm job, through FirecREST."""
 
@@ -81,15 +86,19 @@ class LauncherSpawner(Spawner):
 
     # ---- what a user asks for
 
-    @cached_property
+    @property
     def cluster(self) -> Cluster:
-        """The cluster file, read and checked."""
-        return load_cluster(Path(self.cluster_file))
+        """The cluster file, read and checked again whenever it was changed."""
+        path = Path(self.cluster_file)
+        return _load_cluster(path, path.stat().st_mtime_ns)
 
-    @cached_property
+    @property
     def _firecrest(self) -> Firecrest:
         clients: dict[str, Firecrest] = self.user.settings.setdefault("launcher_firecrest", {})
-        return clients.setdefault(f"{self.cluster.firecrest}", Firecrest(self.cluster))
+        key = f"{self.cluster.firecrest}"
+        if key not in clients:
+            clients[key] = Firecrest(self.cluster)
+        return clients[key]
 
     async def get_options_form(self) -> str:
         """Return the form, filled in with what this user sent last, errors beside the fields."""
@@ -115,13 +124,10 @@ class LauncherSpawner(Spawner):
 
         return convert
 
-    @default("options_from_query")
-    def _no_options_from_links(self) -> Any:
-        def refuse(query: Mapping[str, list[Any]]) -> dict[str, Any]:
-            del query
-            raise failure.from_error(InvalidOptions({"": "A link can't choose options here. Use the form."}))
-
-        return refuse
+    def options_from_query(self, query_data: Mapping[str, list[Any]]) -> dict[str, Any]:
+        """Refuse options from a link: it may be somebody else's choice."""
+        del query_data
+        raise failure.from_error(InvalidOptions({"": "A link can't choose options here. Use the form."}))
 
     @default("apply_user_options")
     def _apply_user_options(self) -> Any:
@@ -228,9 +234,12 @@ class LauncherSpawner(Spawner):
             launch.say(5, f"Submitting a job to {self.cluster.title}")
             job_id = await self._firecrest.submit(token, script, self.cluster.home_of(self.user.name))
         except LauncherError as error:
+            if record.job_id:
+                self.log.warning("Job %s has claimed its launch; its submit failed: %s", record.job_id, error)
+                return
             # Without a plain refusal the job may exist: then its claim is refused, which ends it.
             certain = isinstance(error, JobRejected) or getattr(error, "status", None) in (-1, 400, 401, 404)
-            record.phase = Phase.GONE if certain and not record.job_id else Phase.ENDING
+            record.phase = Phase.GONE if certain else Phase.ENDING
             self._save()
             launch.fail(failure.from_error(error))
             return

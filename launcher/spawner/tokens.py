@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import jwt
 from jupyterhub.user import User
 from tornado.httpclient import HTTPClientError
+from tornado.web import HTTPError
 
 from launcher.errors import FirecrestError
 
@@ -72,7 +73,8 @@ async def _renew(user: User, state: dict[str, Any]) -> dict[str, Any]:
         if error.code == 400:
             raise FirecrestError("Your log-in has expired.", todo=_LOGIN_AGAIN, status=401) from None
         raise _no_answer(f"HTTP {error.code}") from None
-    except OSError as error:
+    except (OSError, HTTPError, ValueError, TypeError) as error:
+        # No connection, or an answer that holds no token: OAuthenticator's message would repeat it whole.
         raise _no_answer(type(error).__name__) from None
     answer.setdefault("refresh_token", refresh_token)
     renewed = authenticator.build_auth_state_dict(answer, state[authenticator.user_auth_state_key])

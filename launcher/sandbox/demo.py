@@ -1,0 +1,151 @@
+"""`launcher demo`: the site for a person, or for a program that does what a person would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import click
+
+from launcher.errors import CheckFailed, SandboxError
+from launcher.sandbox.check import Report, Step
+from launcher.sandbox.check import check as check_hub
+from launcher.sandbox.processes import is_free
+from launcher.sandbox.site import Site
+from launcher.sandbox.state import state_directory
+
+_RESTARTS = 3
+_RESTARTS_WITHIN = 60.0
+
+
+async def run(scheduler: str, port: int | None, state: Path | None) -> None:
+    """Run the site until a signal asks for its end.
+
+    Raises:
+        LauncherError: If a part does not start, or ends by itself.
+    """
+    with contextlib.suppress(asyncio.CancelledError), _ended_by_signals():
+        async with _site(scheduler, port, state) as site:
+            _welcome(site)
+            await _watch(site)
+    click.echo("Everything is stopped." + (f" Its files are in {state}." if state else ""))
+
+
+async def check(scheduler: str, port: int | None, state: Path | None, *, as_json: bool) -> None:
+    """Start the site, use it as a person would, stop it, and print what held.
+
+    Raises:
+        CheckFailed: If a step did not hold.
+        LauncherError: If a part does not start.
+    """
+    try:
+        with _ended_by_signals():
+            async with _site(scheduler, port, state) as site:
+                report = await _check(site, quiet=as_json)
+    except asyncio.CancelledError:
+        raise CheckFailed("The check was interrupted.") from None
+    click.echo(report.to_json() if as_json else report.table())
+    failed = next((step for step in report.steps if not step.ok), None)
+    if failed or not report.ok:
+        raise CheckFailed(
+            f"The step '{failed.name}' did not hold." if failed else "The check did not hold.",
+            why=failed.detail if failed else "",
+        )
+
+
+async def _check(site: Site, *, quiet: bool) -> Report:
+    account = next(iter(site.accounts))
+
+    async def job_gone() -> bool:
+        return not await site.live_jobs(account.name)
+
+    def say(step: Step) -> None:
+        if not quiet:
+            click.echo(f"{step.name}: {'ok' if step.ok else 'FAILED'}", err=True)
+
+    return await check_hub(
+        site.url, username=account.name, password=account.password, job_gone=job_gone, on_step=say
+    )
+
+
+@contextlib.asynccontextmanager
+async def _site(scheduler: str, port: int | None, state: Path | None) -> AsyncIterator[Site]:
+    if port and not is_free(port):
+        raise SandboxError(
+            f"Port {port} is taken.", todo="Name another --port, or none: a free one is found."
+        )
+    with state_directory(state) as directory:
+        site = Site(directory, scheduler=scheduler, port=port or 0)
+        await site.start(lambda line: click.echo(f"{line} …", err=True))
+        try:
+            yield site
+        finally:
+            click.echo("Stopping servers, jobs and the site …", err=True)
+            await site.stop()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Cancel the current task at the first signal; a second one must not cut the cleaning up short."""
+    task = asyncio.current_task()
+    asked = False
+
+    def ask() -> None:
+        nonlocal asked
+        if task and not asked:
+            asked = True
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, ask)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if task and asked:
+            task.uncancel()
+        raise
+
+
+def _welcome(site: Site) -> None:
+    lines = [
+        "",
+        f"JupyterHub is at {site.url}",
+        "",
+        "Log in as one of",
+        *(f"  {account.name}   password {account.password}" for account in site.accounts),
+        "",
+        "Then press Start: a Slurm job runs JupyterLab, and the browser lands in it."
+        if site.scheduler.kind == "slurm"
+        else "Then press Start: a job (a plain process: Slurm is not used) runs JupyterLab, and the browser "
+        "lands in it.",
+        f"Logs: {site.state}/hub",
+        "Ctrl-C ends it all and leaves nothing behind.",
+        "",
+    ]
+    click.echo("\n".join(lines))
+
+
+async def _watch(site: Site) -> None:
+    """Wait; start a hub that ended again, as a site's service manager would.
+
+    Raises:
+        SandboxError: If the proxy ends, or the hub ends again and again.
+    """
+    hub = site.hub
+    assert hub.process
+    ends: list[float] = []
+    proxy = asyncio.ensure_future(hub.proxy.wait())
+    while True:
+        ended = asyncio.ensure_future(hub.process.wait())
+        await asyncio.wait({proxy, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if proxy.done():
+            raise SandboxError("The proxy ended.", why=hub.proxy.tail())
+        ends = [end for end in ends if time.monotonic() - end < _RESTARTS_WITHIN] + [time.monotonic()]
+        if len(ends) > _RESTARTS:
+            raise SandboxError("JupyterHub ends again and again.", why=hub.process.tail())
+        click.echo("JupyterHub ended; starting it again …", err=True)
+        await hub.start_hub()

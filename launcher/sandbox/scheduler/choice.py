@@ -1,0 +1,35 @@
+"""Slurm, or plain processes."""
+
+from pathlib import Path
+
+from launcher.errors import LauncherError
+from launcher.sandbox.accounts import Accounts
+from launcher.sandbox.scheduler.model import Scheduler
+from launcher.sandbox.scheduler.process import ProcessScheduler
+from launcher.sandbox.scheduler.slurm import SlurmScheduler
+
+
+async def choose(kind: str, state: Path, accounts: Accounts) -> Scheduler:
+    """Choose the scheduler of a run.
+
+    Args:
+        kind: "slurm", "process", or "auto": Slurm where it is installed and answers, else plain processes,
+            whose `note` tells why it is them.
+        state: State directory of the run, which the accounts can pass.
+        accounts: Those who submit jobs.
+
+    Returns:
+        A scheduler to start and to stop. To see whether Slurm answers, "auto" has started it already.
+    """
+    note = ""
+    if kind != "process":
+        slurm = SlurmScheduler(state, accounts)
+        if kind == "slurm":
+            return slurm
+        try:
+            await slurm.start()
+        except LauncherError as error:
+            note = f"Jobs run as plain processes: {error.what}"
+        else:
+            return slurm
+    return ProcessScheduler(state, note=note)

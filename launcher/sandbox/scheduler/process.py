@@ -1,0 +1,194 @@
+"""Batch scripts as plain processes, with Slurm's options, states and refusals."""
+
+import asyncio
+import os
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher import __version__
+from launcher.sandbox.accounts import Account
+from launcher.sandbox.scheduler.directives import read, refused
+from launcher.sandbox.scheduler.model import PARTITIONS, CancelRefused, Job, JobState, Node, Partition
+from launcher.sandbox.scheduler.notation import exported
+from launcher.sandbox.scheduler.process_job import CLUSTER, NODE, ProcessJob
+
+
+class ProcessScheduler:
+    """Runs each job as a process of its account, under a keeper: it ends with all that came of it.
+
+    A time limit counts to the second, where Slurm rounds it up to minutes.
+
+    Args:
+        state: State directory of the run, which the accounts can pass.
+        slots: How many jobs run at once; 0 lets all wait.
+        kill_wait: Seconds from SIGTERM to SIGKILL.
+        note: Why nothing better runs the jobs.
+    """
+
+    kind = "process"
+    cluster_name = CLUSTER
+    version = __version__
+
+    def __init__(self, state: Path, *, slots: int = 8, kill_wait: float = 10, note: str = "") -> None:
+        self.note = note
+        self._spool = state.absolute() / "spool"
+        self._slots = slots
+        self._kill_wait = kill_wait
+        self._jobs: dict[str, ProcessJob] = {}
+        self._open = False
+
+    @property
+    def slots(self) -> int:
+        """How many jobs run at once; jobs that fit into a larger number start at once."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, number: int) -> None:
+        self._slots = number
+        self._schedule()
+
+    async def start(self) -> None:
+        """As `Scheduler.start`."""
+        if self._open:
+            return
+        await asyncio.to_thread(shutil.rmtree, self._spool, ignore_errors=True)
+        self._spool.mkdir()
+        self._spool.chmod(0o711)
+        self._open = True
+
+    async def stop(self) -> None:
+        """As `Scheduler.stop`."""
+        self._open = False
+        for job in self._jobs.values():
+            job.finish(JobState.CANCELLED)
+        await asyncio.gather(*(job.task for job in self._jobs.values() if job.task))
+
+    async def submit(
+        self,
+        account: Account,
+        script: str,
+        *,
+        working_directory: str,
+        environment: Mapping[str, str],
+        name: str | None = None,
+        project: str | None = None,
+        partition: str | None = None,
+        reservation: str | None = None,
+        constraints: str | None = None,
+        standard_input: str | None = None,
+        standard_output: str | None = None,
+        standard_error: str | None = None,
+    ) -> str:
+        """As `Scheduler.submit`."""
+        if not self._open:
+            raise refused("Batch job submission failed: Unable to contact slurm controller (connect failure)")
+        options = {
+            "chdir": working_directory or None,
+            "job-name": name,
+            "account": project,
+            "partition": partition,
+            "reservation": reservation,
+            "constraint": constraints,
+            "input": standard_input,
+            "output": standard_output,
+            "error": standard_error,
+        }
+        asked = read(script, options)
+        chosen = asked.partition or next(iter(PARTITIONS))
+        if chosen not in PARTITIONS:
+            raise refused(
+                f"invalid partition specified: {chosen}",
+                "Batch job submission failed: Invalid partition name specified",
+            )
+        job = ProcessJob(
+            id=str(len(self._jobs) + 1),
+            account=account,
+            asked=asked,
+            script=script,
+            environment=exported(",".join(f"{name}={value}" for name, value in environment.items())),
+            directory=asked.working_directory or str(account.home),
+            partition=chosen,
+            limit=PARTITIONS[chosen] if asked.limit is None else asked.limit,
+            submitted=time.time(),
+        )
+        self._jobs[job.id] = job
+        self._schedule()
+        return job.id
+
+    async def jobs(self) -> list[Job]:
+        """As `Scheduler.jobs`."""
+        return [self._shown(job) for job in self._jobs.values()]
+
+    async def job(self, job_id: str) -> Job | None:
+        """As `Scheduler.job`."""
+        return self._shown(self._jobs[job_id]) if job_id in self._jobs else None
+
+    async def cancel(self, account: Account, job_id: str) -> None:
+        """As `Scheduler.cancel`."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise CancelRefused.because(job_id, "Invalid job id specified")
+        if job.account.name != account.name:
+            raise CancelRefused.because(job_id, "Access/permission denied", exit_status=210)
+        if job.end is not None:
+            raise CancelRefused.because(job_id, "Job/step already completing or completed")
+        job.finish(JobState.CANCELLED)
+        self._schedule()
+
+    async def nodes(self) -> list[Node]:
+        """As `Scheduler.nodes`."""
+        busy = len(self._busy())
+        return [
+            Node(
+                name=NODE,
+                state=("IDLE" if not busy else "ALLOCATED" if busy >= self._slots else "MIXED",),
+                cpus=self._slots,
+                allocated_cpus=busy,
+                sockets=self._slots,
+                cores=1,
+                threads=1,
+                cpu_load=round(os.getloadavg()[0], 2),
+                free_memory=os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+                allocated_memory=0,
+                partitions=tuple(PARTITIONS),
+                address="127.0.0.1",
+                hostname=socket.gethostname(),
+            )
+        ]
+
+    async def partitions(self) -> list[Partition]:
+        """As `Scheduler.partitions`."""
+        return [
+            Partition(name, self._slots, 1, "UP", default=name == next(iter(PARTITIONS)), limit=limit)
+            for name, limit in PARTITIONS.items()
+        ]
+
+    def _busy(self) -> list[ProcessJob]:
+        return [job for job in self._jobs.values() if job.task and not job.task.done()]
+
+    def _schedule(self) -> None:
+        """Start what may start, first come, first served; tell all others why they wait."""
+        free = self._slots - len(self._busy()) if self._open else 0
+        full = "Resources"
+        for job in self._jobs.values():
+            if job.task or job.end is not None:
+                continue
+            if job.asked.nodes > 1:
+                job.reason = "PartitionNodeLimit"
+            elif job.limit > PARTITIONS[job.partition]:
+                job.reason = "PartitionTimeLimit"
+            elif free > 0:
+                free -= 1
+                job.reason = "None"
+                spool = self._spool / f"job{int(job.id):05}"
+                job.task = asyncio.create_task(job.execute(spool, self._kill_wait))
+                job.task.add_done_callback(lambda _: self._schedule())
+            else:
+                job.reason, full = full, "Priority"
+
+    def _shown(self, job: ProcessJob) -> Job:
+        ends = [other.start + other.limit for other in self._busy() if other.start]
+        return job.shown(min(ends, default=None) if job.reason == "Resources" else None)

@@ -1,0 +1,224 @@
+"""One batch script as a plain process of its account, from its submission to its end."""
+
+import asyncio
+import contextlib
+import grp
+import math
+import os
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.sandbox.accounts import Account, login_environment
+from launcher.sandbox.scheduler.directives import Directives
+from launcher.sandbox.scheduler.keeper import LAUNCH_FAILURE
+from launcher.sandbox.scheduler.kept import Kept
+from launcher.sandbox.scheduler.model import Job, JobState
+from launcher.sandbox.scheduler.notation import expand
+
+CLUSTER = "sandbox"
+NODE = "nid001"
+_FIRST_PRIORITY = 4294901760
+# The job's files are opened with the rights of its account. As with slurmstepd, a job whose files can't be
+# had fails, and one whose directory can't be entered starts in /tmp.
+_START = f"""
+command exec <"$1" >"$2" && if [ "$2" = "$3" ]; then exec 2>&1; else command exec 2>"$3"; fi ||
+    kill -{LAUNCH_FAILURE} $$
+cd -- "$4" || cd /tmp
+shift 4
+exec "$@"
+"""
+
+
+@dataclass
+class ProcessJob:
+    """One job as it goes on; moments are seconds since the epoch.
+
+    Attributes:
+        id: The job id.
+        account: Its owner.
+        asked: What its script asks for.
+        script: The script.
+        environment: What `--export` adds to its environment.
+        directory: Where it starts.
+        partition: Its partition.
+        limit: Its time limit in seconds.
+        submitted: When it was submitted.
+        state: Its state; the last one is set as soon as the end has been decided on.
+        reason: Why it waits.
+        start: When it started.
+        end: When it was over, or its end was decided on.
+        result: Exit status of its shell, or minus the signal that ended it.
+        task: Runs `execute`, from when it has got a slot.
+    """
+
+    id: str
+    account: Account
+    asked: Directives
+    script: str
+    environment: dict[str, str]
+    directory: str
+    partition: str
+    limit: float
+    submitted: float
+    state: JobState = JobState.PENDING
+    reason: str = "None"
+    start: float | None = None
+    end: float | None = None
+    result: int = 0
+    task: asyncio.Task[None] | None = None
+    _kept: Kept | None = None
+
+    async def execute(self, spool: Path, kill_wait: float) -> None:
+        """Run the script; on return none of its processes is left.
+
+        Args:
+            spool: Directory that doesn't exist yet, in one that the account can pass.
+            kill_wait: Seconds from SIGTERM to SIGKILL.
+        """
+        start = ("/bin/sh", "-c", _START, "sh", *self._files(NODE), self.directory)
+        try:
+            script = await asyncio.to_thread(self._keep_script, spool)
+            self._kept = await Kept.start(
+                [*start, *self.asked.interpreter, str(script)],
+                environment=self._variables(),
+                kill_wait=kill_wait,
+                user=_user(self.account),
+            )
+            if self.end is None:
+                self.state, self.start = JobState.RUNNING, time.time()
+            else:
+                self._kept.end()
+            self.result = await self._watched(self._kept)
+        except OSError:
+            self.result = -LAUNCH_FAILURE
+        self.finish(JobState.FAILED if self.result else JobState.COMPLETED)
+        await asyncio.to_thread(shutil.rmtree, spool, ignore_errors=True)
+
+    def finish(self, state: JobState) -> None:
+        """Decide on the job's end, unless it has one, and have its processes ended."""
+        if self.end is None:
+            self.state, self.end = state, time.time()
+            if self._kept:
+                self._kept.end()
+
+    def shown(self, expected_start: float | None = None) -> Job:
+        """The job as FirecREST shows it.
+
+        Args:
+            expected_start: When a pending job may start.
+        """
+        waits = self.state is JobState.PENDING
+        cancelled = self.state is JobState.CANCELLED
+        never_ran = self.end is not None and self.start is None
+        start = expected_start if waits else self.start
+        end = self.end or (start + self.limit if start else math.inf)
+        # Slurm's accounting doesn't tell what ended a job that was over its time.
+        result = 0 if self.state is JobState.TIMEOUT or (never_ran and cancelled) else self.result
+        standard_input, standard_output, standard_error = self._files()
+        return Job(
+            id=self.id,
+            name=self.asked.name,
+            account_name=self.account.name,
+            unix_user=self.account.unix_name,
+            group=_group(self.account.gid),
+            project=self.asked.project,
+            partition=self.partition,
+            state=f"CANCELLED by {self.account.uid}" if cancelled else str(self.state),
+            reason=self.reason,
+            exit_code=None if waits else max(result, 0),
+            signal=None if waits else max(-result, 0),
+            nodes="" if waits else "None assigned" if never_ran else NODE,
+            allocation_nodes=0 if never_ran else self.asked.nodes,
+            elapsed=int((self.end or time.time()) - self.start) if self.start else 0,
+            start=int(start) if start else None,
+            end=None if math.isinf(end) else int(end),
+            limit=None if math.isinf(self.limit) else int(self.limit),
+            working_directory=self.directory,
+            priority=_FIRST_PRIORITY - int(self.id),
+            submitted=int(self.submitted),
+            script=self.script,
+            standard_input=standard_input,
+            standard_output=standard_output,
+            standard_error=standard_error,
+        )
+
+    async def _watched(self, kept: Kept) -> int:
+        loop = asyncio.get_running_loop()
+        limit = loop.call_later(self.limit, self.finish, JobState.TIMEOUT)
+        warning = loop.create_task(self._warn(kept))
+        try:
+            return await kept.wait()
+        finally:
+            limit.cancel()
+            warning.cancel()
+
+    async def _warn(self, kept: Kept) -> None:
+        """Send the signal that the script wants some time before its limit."""
+        if self.asked.signal:
+            await asyncio.sleep(self.limit - self.asked.signal_time)
+            await kept.signal(self.asked.signal)
+
+    def _keep_script(self, spool: Path) -> Path:
+        """Write the script where nobody but its owner can read it."""
+        spool.mkdir(mode=0o700)
+        script = spool / "slurm_script"
+        script.touch(mode=0o600)
+        script.write_bytes(self.script.encode(errors="replace"))
+        for path in (script, spool):
+            os.chown(path, self.account.uid, self.account.gid)
+        return script
+
+    def _files(self, node: str | None = None) -> tuple[str, str, str]:
+        output = self.asked.standard_output or "slurm-%j.out"
+        patterns = (self.asked.standard_input or "/dev/null", output, self.asked.standard_error or output)
+        names = {"job_id": self.id, "name": self.asked.name, "user": self.account.unix_name}
+        standard_input, standard_output, standard_error = (
+            os.path.join(self.directory, expand(pattern, node=node, **names))  # noqa: PTH118 - kept as written
+            for pattern in patterns
+        )
+        return standard_input, standard_output, standard_error
+
+    def _variables(self) -> dict[str, str]:
+        """An ssh log-in's environment, what was exported, and Slurm's own variables."""
+        slurm = {
+            "CLUSTER_NAME": CLUSTER,
+            "CPUS_ON_NODE": "1",
+            "JOBID": self.id,
+            "JOB_GID": str(self.account.gid),
+            "JOB_ID": self.id,
+            "JOB_NAME": self.asked.name,
+            "JOB_NODELIST": NODE,
+            "JOB_NUM_NODES": "1",
+            "JOB_PARTITION": self.partition,
+            "JOB_UID": str(self.account.uid),
+            "JOB_USER": self.account.unix_name,
+            "NNODES": "1",
+            "NODEID": "0",
+            "NODELIST": NODE,
+            "PROCID": "0",
+            "SUBMIT_DIR": self.directory,
+            "SUBMIT_HOST": socket.gethostname(),
+        }
+        if self.asked.project:
+            slurm["JOB_ACCOUNT"] = self.asked.project
+        return (
+            login_environment(self.account)
+            | self.environment
+            | {f"SLURM_{name}": value for name, value in slurm.items()}
+            | {"SLURMD_NODENAME": NODE, "HOSTNAME": NODE, "ENVIRONMENT": "BATCH"}
+        )
+
+
+def _group(gid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return grp.getgrgid(gid).gr_name
+    return str(gid)
+
+
+def _user(account: Account) -> tuple[int, int, list[int]] | None:
+    if account.uid == os.geteuid():
+        return None
+    return account.uid, account.gid, os.getgrouplist(account.unix_name, account.gid)

@@ -1,0 +1,191 @@
+"""Batch scripts in a Slurm of our own, through the commands that FirecREST uses."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from launcher.errors import SandboxError
+from launcher.sandbox.accounts import Account, as_account
+from launcher.sandbox.scheduler.model import CancelRefused, Job, Node, Partition, SubmitRefused
+from launcher.sandbox.scheduler.slurm_conf import CLUSTER, KILL_WAIT, NODES
+from launcher.sandbox.scheduler.slurm_daemons import SlurmDaemons
+from launcher.sandbox.scheduler.slurm_text import (
+    JOB_FIELDS,
+    NODE_FIELDS,
+    PARTITION_FIELDS,
+    Columns,
+    Record,
+    read_job,
+    read_nodes,
+    read_partition,
+)
+from launcher.sandbox.unix_users import program
+
+_USABLE = {"IDLE", "MIXED", "ALLOCATED"}
+
+
+class SlurmScheduler:
+    """A private Slurm, started and ended by us.
+
+    Where several accounts are one unix user, a job's comment names its owner. On sbatch's command line it
+    wins over the script's.
+
+    Args:
+        state: State directory of the run, which the accounts can pass.
+        accounts: Those who submit jobs.
+    """
+
+    kind = "slurm"
+    cluster_name = CLUSTER
+    note = ""
+
+    def __init__(self, state: Path, accounts: Iterable[Account]) -> None:
+        self.version = ""
+        self._accounts = list(accounts)
+        self._daemons = SlurmDaemons(state / "slurm")
+        self._scripts: dict[str, str] = {}
+        self._cancelled_by: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """As `Scheduler.start`."""
+        await self._daemons.start(self._ready)
+        self.version = (await self._ask("sinfo", "--version")).split()[-1]
+
+    async def stop(self) -> None:
+        """As `Scheduler.stop`."""
+        # What resists for longer than Slurm waits is ended with the daemons.
+        with contextlib.suppress(SandboxError, TimeoutError):
+            async with asyncio.timeout(KILL_WAIT + 5):
+                while living := await self._records("squeue", JOB_FIELDS, "--states=PD,CF,R,S,CG"):
+                    await self._run(["scancel", "--quiet", *(record["JobID"] for record in living)])
+                    await asyncio.sleep(0.2)
+        await self._daemons.stop()
+
+    async def submit(
+        self,
+        account: Account,
+        script: str,
+        *,
+        working_directory: str,
+        environment: Mapping[str, str],
+        name: str | None = None,
+        project: str | None = None,
+        partition: str | None = None,
+        reservation: str | None = None,
+        constraints: str | None = None,
+        standard_input: str | None = None,
+        standard_output: str | None = None,
+        standard_error: str | None = None,
+    ) -> str:
+        """As `Scheduler.submit`."""
+        options = {
+            "export": ",".join(["ALL", *(f"{name}={value}" for name, value in environment.items())]),
+            "chdir": working_directory or str(account.home),
+            "job-name": name,
+            "account": project,
+            "partition": partition,
+            "reservation": reservation,
+            "constraint": constraints,
+            "input": standard_input,
+            "output": standard_output,
+            "error": standard_error,
+            "comment": account.name if self._shared(account.uid) else None,
+        }
+        given = [f"--{option}={value}" for option, value in options.items() if value is not None]
+        status, job_id, words = await self._run(
+            ["sbatch", "--parsable", *given], account=account, text=script
+        )
+        if status:
+            self._daemons.check()
+            raise SubmitRefused(words, exit_status=status)
+        job_id = job_id.strip()
+        self._scripts[job_id] = script
+        return job_id
+
+    async def jobs(self) -> list[Job]:
+        """As `Scheduler.jobs`."""
+        records = await self._records("squeue", JOB_FIELDS, "--states=all", "--all", "--array")
+        return sorted((self._job(record) for record in records), key=lambda job: int(job.id))
+
+    async def job(self, job_id: str) -> Job | None:
+        """As `Scheduler.job`."""
+        found = next((job for job in await self.jobs() if job.id == job_id), None)
+        if found and not found.script:  # submitted by somebody else, such as a job
+            _, self._scripts[job_id], _ = await self._run(["scontrol", "write", "batch_script", job_id, "-"])
+            return await self.job(job_id)
+        return found
+
+    async def cancel(self, account: Account, job_id: str) -> None:
+        """As `Scheduler.cancel`."""
+        if self._shared(account.uid):
+            job = await self.job(job_id)
+            if job and job.account_name != account.name:
+                raise CancelRefused.because(job_id, "Access/permission denied", exit_status=210)
+        status, _, words = await self._run(["scancel", "--verbose", job_id], account=account)
+        if status or "error:" in words:
+            self._daemons.check()
+            raise CancelRefused(words, exit_status=status)
+        self._cancelled_by[job_id] = account.uid
+
+    async def nodes(self) -> list[Node]:
+        """As `Scheduler.nodes`."""
+        return read_nodes(await self._records("sinfo", NODE_FIELDS, "--Node", "--all"))
+
+    async def partitions(self) -> list[Partition]:
+        """As `Scheduler.partitions`."""
+        return [read_partition(record) for record in await self._records("sinfo", PARTITION_FIELDS, "--all")]
+
+    async def _ready(self) -> bool:
+        try:
+            nodes = await self.nodes()
+        except SandboxError:
+            return False
+        return len(nodes) == len(NODES) and all(_USABLE.issuperset(node.state) for node in nodes)
+
+    def _job(self, record: Record) -> Job:
+        script = self._scripts.get(record["JobID"], "")
+        return read_job(record, owner=self._owner, cancelled_by=self._cancelled_by, script=script)
+
+    def _owner(self, uid: int, comment: str) -> str:
+        names = [account.name for account in self._accounts if account.uid == uid]
+        return comment if comment in names else next(iter(names), "")
+
+    def _shared(self, uid: int) -> bool:
+        return sum(account.uid == uid for account in self._accounts) > 1
+
+    async def _records(self, command: str, fields: Sequence[str], *options: str) -> list[Record]:
+        columns = Columns(fields)
+        return columns.records(await self._ask(command, "--noheader", columns.option, *options))
+
+    async def _ask(self, *command: str) -> str:
+        status, output, words = await self._run(command)
+        if status:
+            self._daemons.check()
+            raise SandboxError("Slurm did not answer.", why=words.strip())
+        return output
+
+    async def _run(
+        self, command: Sequence[str], *, account: Account | None = None, text: str = ""
+    ) -> tuple[int, str, str]:
+        arguments = [program(command[0]), *command[1:]]
+        environment = {**self._daemons.environment, "SLURM_TIME_FORMAT": "%s", "LC_ALL": "C.UTF-8"}
+        if account:
+            arguments = as_account(account, arguments, environment=self._daemons.environment)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={"PATH": os.defpath, **environment},
+                cwd="/",
+                umask=0o022,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:  # more than an argument list may hold, or a null character
+            return 1, "", f"{command[0]}: error: {error}\n"
+        output, words = await process.communicate(text.encode(errors="replace"))
+        assert process.returncode is not None
+        return process.returncode, output.decode(errors="replace"), words.decode(errors="replace")

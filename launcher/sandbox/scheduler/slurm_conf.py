@@ -1,0 +1,126 @@
+"""The configuration of the sandbox's own Slurm, and the host that its daemons believe to run on."""
+
+import os
+import random
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import SandboxError
+from launcher.sandbox.scheduler.model import PARTITIONS
+from launcher.sandbox.unix_users import caller, program
+
+CLUSTER = "sandbox"
+NODES = ("nid001", "nid002")
+KILL_WAIT = 10
+_JOBS_PER_NODE = 4
+_PORTS = (20000, 32000)
+"""Below those that the kernel gives to connections."""
+_CONFIGURATION = """\
+ClusterName={cluster}
+SlurmctldHost={host}({address})
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={directory}/munge/socket
+StateSaveLocation={directory}/state
+SlurmdSpoolDir={directory}/spool/%n
+SlurmctldPidFile={directory}/slurmctld.pid
+SlurmdPidFile={directory}/slurmd-%n.pid
+# Listen on what the host's name means, not on all addresses.
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+# Several nodes on one host, with processors that it may not have, and no rights on cgroups.
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+# There is no accounting: what has ended stays known for a day.
+AccountingStorageType=accounting_storage/none
+MinJobAge=86400
+# A job starts within a second if there is room.
+SchedulerParameters=batch_sched_delay=0,bf_interval=1
+KillWait={kill_wait}
+ReturnToService=2
+MpiDefault=none
+MailProg=/bin/true
+"""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host name of a loopback address.
+
+    Attributes:
+        name: As gethostname(2) gives it, up to its first dot.
+        prefix: What a command must start with to be on that host.
+    """
+
+    name: str
+    prefix: tuple[str, ...] = ()
+
+
+def find_host() -> Host:
+    """A host on which Slurm's daemons, which listen on the address of gethostname(2), listen to loopback.
+
+    Where this machine's name has another address, root can have another name in a UTS namespace.
+
+    Raises:
+        SandboxError: There is none.
+    """
+    name = socket.gethostname()
+    try:
+        address = socket.gethostbyname(name)
+    except OSError:
+        address = "unknown"
+    if address.startswith("127."):
+        return Host(name.partition(".")[0])
+    rename = (program("unshare"), "--uts", "--", "/bin/sh", "-c", 'hostname localhost && exec "$@"', "sh")
+    if not subprocess.run([*rename, "true"], check=False, capture_output=True).returncode:
+        return Host("localhost", rename)
+    raise SandboxError(
+        "Slurm's daemons would listen to the network here.",
+        why=f"They listen on the address of this machine's name, {name}, which is {address}.",
+        todo=f"Add `127.0.1.1 {name}` to /etc/hosts, or run jobs as plain processes.",
+    )
+
+
+def configuration(directory: Path, host: Host) -> str:
+    """The text of slurm.conf(5), with free ports.
+
+    Args:
+        directory: Where all that is Slurm's lies.
+        host: Where its daemons run.
+    """
+    address = socket.gethostbyname(host.name)
+    port, *node_ports = _free_ports(address, 1 + len(NODES))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    node = f"NodeHostname={host.name} NodeAddr={address} CPUs={_JOBS_PER_NODE} RealMemory={memory}"
+    nodes = [f"NodeName={name} Port={number} {node}" for name, number in zip(NODES, node_ports, strict=True)]
+    partitions = [
+        f"PartitionName={name} Nodes=ALL MaxTime={limit // 60} State=UP" for name, limit in PARTITIONS.items()
+    ]
+    partitions[0] += " Default=YES"
+    text = _CONFIGURATION.format(
+        cluster=CLUSTER,
+        host=host.name,
+        address=address,
+        port=port,
+        user=caller().pw_name,
+        directory=directory,
+        kill_wait=KILL_WAIT,
+    )
+    return text + "\n".join([*nodes, *partitions, ""])
+
+
+def _free_ports(address: str, count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.randrange(*_PORTS)  # noqa: S311 - it is no secret
+        with socket.socket() as probe:
+            if probe.connect_ex((address, port)):
+                ports.add(port)
+    return sorted(ports)

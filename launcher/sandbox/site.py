@@ -1,0 +1,142 @@
+"""A whole site on one machine: identity provider, FirecREST, scheduler, JupyterHub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from launcher.clusters import load_cluster
+from launcher.clusters.script import template_directory
+from launcher.sandbox.accounts import Accounts
+from launcher.sandbox.gateway import Gateway
+from launcher.sandbox.hub import CLIENT_ID, Hub
+from launcher.sandbox.identity import Client, IdentityProvider
+from launcher.sandbox.processes import free_ports
+from launcher.sandbox.scheduler import JobState, Scheduler
+from launcher.sandbox.scheduler.choice import choose
+from launcher.sandbox.software import stage
+
+
+class Site:
+    """The sandbox.
+
+    Args:
+        state: An empty directory that other accounts may enter.
+        scheduler: `slurm`, `process`, or `auto`: Slurm where it is installed and answers.
+        port: The public port; 0 for any free one.
+        token_lifetime: Seconds that an access token is good for.
+        cluster: Changes to the keys of the sandbox's cluster file.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        scheduler: str = "auto",
+        port: int = 0,
+        token_lifetime: float = 300.0,
+        cluster: dict[str, object] | None = None,
+    ) -> None:
+        self.state = state
+        self._kind = scheduler
+        self._port = port or free_ports(1)[0]
+        self._token_lifetime = token_lifetime
+        self._changes = cluster or {}
+        self.accounts: Accounts
+        self.scheduler: Scheduler
+        self.identity: IdentityProvider
+        self.gateway: Gateway
+        self.hub: Hub
+        self._stops: list[Callable[[], object]] = []
+
+    @property
+    def url(self) -> str:
+        """The public URL."""
+        return self.hub.url
+
+    async def start(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Start everything; what was started is stopped again if a part fails.
+
+        Args:
+            say: Takes a line for people at each step.
+
+        Raises:
+            LauncherError: If a part is missing or does not come up.
+        """
+        try:
+            await self._start(say)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, say: Callable[[str], None]) -> None:
+        self.accounts = await asyncio.to_thread(Accounts.create, self.state)
+        self._stops.append(self.accounts.remove)
+        software = asyncio.create_task(asyncio.to_thread(stage, self.state / "software"))
+        self._stops.append(lambda: software)
+        self.scheduler = await choose(self._kind, self.state, self.accounts)
+        say(f"Starting the scheduler ({self.scheduler.kind})")
+        self._stops.append(self.scheduler.stop)
+        await self.scheduler.start()
+        directory = self.state / "hub"
+        directory.mkdir(mode=0o700)
+        self.hub = Hub(directory, self._port)
+        say("Starting the identity provider and FirecREST")
+        self.identity = IdentityProvider(
+            passwords={account.name: account.password for account in self.accounts},
+            clients=[Client(CLIENT_ID, self.hub.client_secret, redirect_uris=(self.hub.callback_url,))],
+            token_lifetime=self._token_lifetime,
+        )
+        self._stops.append(self.identity.stop)
+        await self.identity.start()
+        self.gateway = Gateway(
+            scheduler=self.scheduler,
+            accounts=self.accounts,
+            jwks=lambda: self.identity.jwks,
+            issuer=self.identity.issuer,
+            file_systems=[self.state / "home"],
+        )
+        self._stops.append(self.gateway.stop)
+        await self.gateway.start()
+        say("Copying what jobs run to where every account can read it")
+        cluster_file = self._cluster_file(await software)
+        say("Starting JupyterHub")
+        self._stops.append(self.hub.stop)
+        await self.hub.start(self.identity.issuer, cluster_file)
+
+    def _cluster_file(self, launcher: Path) -> Path:
+        """Write the sandbox's cluster file with what is known only now."""
+        values = yaml.safe_load((template_directory() / "clusters/sandbox.yaml").read_text())
+        values["firecrest"]["url"] = self.gateway.url
+        values["home"] = f"{self.state}/home/{{user}}"
+        values["launcher"] = str(launcher)
+        values |= self._changes
+        path = self.state / "hub/sandbox.yaml"
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        load_cluster(path)
+        return path
+
+    async def stop(self) -> None:
+        """Stop everything, last first: servers, hub, gateway, scheduler, accounts."""
+        problems = []
+        while self._stops:
+            stop = self._stops.pop()
+            try:
+                result = stop() if asyncio.iscoroutinefunction(stop) else await asyncio.to_thread(stop)
+                if asyncio.isfuture(result) or asyncio.iscoroutine(result):
+                    await result
+            except Exception as error:  # noqa: BLE001 - the rest must be stopped, too
+                problems.append(error)
+        if problems:
+            raise ExceptionGroup("parts of the sandbox did not stop cleanly", problems)
+
+    async def live_jobs(self, name: str) -> list[str]:
+        """Return the ids of an account's jobs that have not ended."""
+        return [
+            job.id
+            for job in await self.scheduler.jobs()
+            if job.account_name == name and not JobState(job.state.split()[0]).ended
+        ]
