@@ -1,0 +1,168 @@
+"""Plain processes behave like Slurm's jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from scheduler_spec import (
+    FOREVER,
+    SLOTS,
+    SchedulerSpec,
+    borrowed,
+    has_ended,
+    job_when,
+    output,
+    people,
+    runs,
+    sleepers,
+    state_directory,
+    submit,
+)
+from support import eventually
+
+from launcher.sandbox.scheduler import SubmitRefused
+from launcher.sandbox.scheduler.process import ProcessScheduler
+
+__all__ = ["people"]
+
+
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def scheduler(people):
+    scheduler = ProcessScheduler(people.state, slots=SLOTS, kill_wait=1)
+    await scheduler.start()
+    yield scheduler
+    await scheduler.stop()
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestProcessScheduler(SchedulerSpec):
+    pass
+
+
+@pytest.fixture
+def state():
+    with state_directory() as state:
+        yield state
+
+
+@pytest.fixture
+def alice(state):
+    return next(borrowed(state))
+
+
+@pytest.fixture
+async def plain(state):
+    scheduler = ProcessScheduler(state, kill_wait=0.5)
+    await scheduler.start()
+    yield scheduler
+    await scheduler.stop()
+
+
+async def test_without_slots_all_jobs_wait_and_nobody_knows_until_when(state, alice):
+    scheduler = ProcessScheduler(state, slots=0)
+    await scheduler.start()
+    first, second = [await submit(scheduler, alice, FOREVER) for _ in range(2)]
+    jobs = {job.id: job for job in await scheduler.jobs()}
+    assert [(job.state, job.start) for job in jobs.values()] == [("PENDING", None)] * 2
+    assert [jobs[first].reason, jobs[second].reason] == ["Resources", "Priority"]
+    await scheduler.stop()
+    assert {job.state for job in await scheduler.jobs()} == {f"CANCELLED by {alice.uid}"}
+
+
+async def test_a_job_over_its_time_is_ended_and_warned_before(plain, alice):
+    script = (
+        "#!/bin/bash\n#SBATCH --time=0:03\n#SBATCH --signal=B:USR1@2\n"
+        "trap 'echo warned' USR1\ntrap 'echo ended; exit' TERM\nwhile :; do sleep 0.1; done\n"
+    )
+    job = await job_when(plain, await submit(plain, alice, script), has_ended)
+    assert (job.state, job.reason, job.exit_code, job.signal, job.limit) == ("TIMEOUT", "None", 0, 0, 3)
+    assert job.elapsed >= 3
+
+    async def ended() -> bool:
+        return output(job).startswith("warned\n") and "ended\n" in output(job)
+
+    await eventually(ended)
+
+
+async def test_a_job_that_ignores_its_end_is_killed(plain, alice):
+    script = "#!/bin/bash\ntrap '' TERM\necho ready\nwhile :; do sleep 0.1; done\n"
+    job_id = await submit(plain, alice, script)
+    job = await job_when(plain, job_id, runs)
+
+    async def ready() -> bool:
+        return output(job) == "ready\n"
+
+    await eventually(ready)
+    await plain.cancel(alice, job_id)
+    assert (await job_when(plain, job_id, lambda job: job.signal)).signal == signal.SIGKILL
+
+
+async def test_a_job_can_be_cancelled_while_it_starts(plain, alice):
+    job_id = await submit(plain, alice, FOREVER)
+    await asyncio.sleep(0)
+    await plain.cancel(alice, job_id)
+    await plain.stop()
+    job = await plain.job(job_id)
+    assert (job.nodes, job.start, job.signal) == ("None assigned", None, 0)
+
+
+async def test_a_finished_jobs_script_file_is_gone(plain, alice, state):
+    job_id = await submit(plain, alice, "#!/bin/bash\n")
+    await job_when(plain, job_id, has_ended)
+
+    async def gone() -> bool:
+        return not list((state / "spool").iterdir())
+
+    await eventually(gone)
+
+
+async def test_a_stopped_scheduler_takes_no_jobs(plain, alice):
+    await plain.stop()
+    with pytest.raises(SubmitRefused, match="Unable to contact slurm controller"):
+        await submit(plain, alice, FOREVER)
+
+
+async def test_no_process_is_left_when_the_scheduler_has_stopped(plain, alice):
+    mark = f"300{os.getpid()}"
+    script = f"#!/bin/bash\ntrap '' TERM\nsetsid sleep {mark} &\nsleep {mark}; sleep {mark}\n"
+    for _ in range(2):
+        job_id = await submit(plain, alice, script)
+        await job_when(plain, job_id, runs)
+    await plain.stop()
+    assert not sleepers(mark)
+
+
+async def test_jobs_end_when_we_are_killed(state):
+    mark = f"400{os.getpid()}"
+    program = f"""
+import asyncio, pathlib, sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from scheduler_spec import borrowed, submit
+from launcher.sandbox.scheduler.process import ProcessScheduler
+async def main():
+    scheduler = ProcessScheduler(pathlib.Path({str(state)!r}), kill_wait=0.5)
+    await scheduler.start()
+    alice, _ = borrowed(pathlib.Path({str(state)!r}))
+    await submit(scheduler, alice, "#!/bin/bash\\n(setsid sleep {mark} &)\\nsleep {mark}\\n")
+    await asyncio.sleep(1000)
+asyncio.run(main())
+"""
+    ours = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+
+    async def running() -> bool:
+        return sleepers(mark) == 2
+
+    await eventually(running)
+    ours.kill()
+    await ours.wait()
+
+    async def gone() -> bool:
+        return not sleepers(mark)
+
+    await eventually(gone)

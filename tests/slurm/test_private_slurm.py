@@ -1,0 +1,282 @@
+"""The sandbox's own Slurm, for real."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from scheduler_spec import (
+    FOREVER,
+    People,
+    SchedulerSpec,
+    borrowed,
+    has_ended,
+    job_when,
+    output,
+    people,
+    runs,
+    sleepers,
+    state_directory,
+    submit,
+)
+from support import eventually, missing
+
+from launcher.errors import SandboxError
+from launcher.sandbox.accounts import Accounts, as_account
+from launcher.sandbox.scheduler import slurm_conf, slurm_daemons
+from launcher.sandbox.scheduler.choice import choose
+from launcher.sandbox.scheduler.slurm import SlurmScheduler
+
+__all__ = ["people"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed():
+    if absent := slurm_daemons.missing():
+        missing(absent, "as root: apt-get install slurmctld slurmd slurm-client munge")
+
+
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def scheduler(people):
+    scheduler = SlurmScheduler(people.state, [people.alice, people.bob])
+    await scheduler.start()
+    yield scheduler
+    await scheduler.stop()
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestSlurmScheduler(SchedulerSpec):
+    async def test_the_version_is_slurms(self, scheduler, people):
+        assert re.fullmatch(r"\d\d\.\d\d\.\d+", scheduler.version)
+
+    async def test_a_script_can_not_change_its_owner(self, scheduler, people):
+        job_id = await submit(scheduler, people.alice, f"#!/bin/bash\n#SBATCH --comment={people.bob.name}\n")
+        assert (await scheduler.job(job_id)).account_name == people.alice.name
+
+    async def test_a_job_that_a_job_submits_is_known_with_its_script(self, scheduler, people):
+        script = "#!/bin/bash\nprintf '#!/bin/bash\\n# inner\\n' | sbatch --parsable\n"
+        job_id = await submit(scheduler, people.alice, script)
+        inner = output(await job_when(scheduler, job_id, has_ended)).strip()
+        job = await scheduler.job(inner)
+        assert job.script == "#!/bin/bash\n# inner\n"
+        assert job.account_name == people.alice.name
+
+    async def test_a_job_over_its_time_is_ended_and_warned_before(self, scheduler, people):
+        script = (
+            "#!/bin/bash\n#SBATCH --time=1 --signal=B:USR1@50\n"
+            "trap 'echo warned' USR1\nwhile :; do sleep 0.1; done\n"
+        )
+        job_id = await submit(scheduler, people.alice, script)
+
+        async def over() -> bool:
+            return has_ended(await scheduler.job(job_id))
+
+        await eventually(over, within=180)  # slurmctld looks every 30 s
+        job = await scheduler.job(job_id)
+        assert (job.state, job.reason, job.exit_code, job.signal, job.limit) == ("TIMEOUT", "None", 0, 0, 60)
+        assert output(job).startswith("warned\n")
+
+
+@pytest.fixture
+def state():
+    with state_directory() as state:
+        yield state
+
+
+@pytest.fixture
+def users(state):
+    return People(state, *borrowed(state))
+
+
+@contextlib.asynccontextmanager
+async def running(users):
+    scheduler = SlurmScheduler(users.state, [users.alice, users.bob])
+    await scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        await scheduler.stop()
+
+
+def listeners(names: str) -> list[str]:
+    """Addresses on which programs of these names listen to TCP."""
+    found = subprocess.run(["ss", "-Hltnp"], check=True, capture_output=True, text=True).stdout
+    return [line.split()[3] for line in found.splitlines() if re.search(rf'"({names})"', line)]
+
+
+def daemons(state: Path) -> list[str]:
+    """Processes whose environment or arguments name a state directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.name != str(os.getpid()) and any(
+                str(state).encode() in (process / part).read_bytes() for part in ("environ", "cmdline")
+            ):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+async def test_it_listens_to_this_machine_alone_and_leaves_nothing_behind(users):
+    before = listeners("slurmctld|slurmd|munged")
+    async with running(users) as scheduler:
+        job_id = await submit(scheduler, users.alice, "#!/bin/bash\nsrun sleep 600\n")
+        await job_when(scheduler, job_id, runs)
+        found = listeners("slurmctld|slurmd|slurmstepd|srun|munged")
+        assert len(found) >= len(before) + 3
+        assert all(address.startswith("127.") for address in found), found
+        assert daemons(users.state)
+    assert daemons(users.state) == []
+    assert listeners("slurmctld|slurmd|munged") == before
+
+
+async def test_it_leaves_an_installed_slurm_alone(users):
+    def look() -> dict[str, tuple[float, bytes]]:
+        paths = [Path("/etc/hosts"), *Path("/etc/slurm").rglob("*"), *Path("/etc/munge").rglob("*")]
+        paths += [*Path("/var/log/munge").rglob("*"), *Path("/run/munge").rglob("*")]
+        return {str(path): (path.stat().st_mtime, path.is_file() and path.read_bytes()) for path in paths}
+
+    before = look()
+    async with running(users) as scheduler:
+        job_id = await submit(scheduler, users.alice, "#!/bin/bash\n")
+        await job_when(scheduler, job_id, has_ended)
+    assert look() == before
+
+
+async def test_a_job_that_ignores_its_end_does_not_outlive_it(users):
+    mark = f"500{os.getpid()}"
+    async with running(users) as scheduler:
+        script = f"#!/bin/bash\ntrap '' TERM\nsetsid sleep {mark} &\nsleep {mark}; sleep {mark}\n"
+        job_id = await submit(scheduler, users.alice, script)
+        await job_when(scheduler, job_id, runs)
+    assert not sleepers(mark)
+
+
+async def test_a_new_job_starts_soon(users):
+    async with running(users) as scheduler:
+        job_id = await submit(scheduler, users.alice, "#!/bin/bash\n")
+        job = await job_when(scheduler, job_id, has_ended)
+        assert job.start - job.submitted <= 2
+
+
+async def test_two_stand_side_by_side(users):
+    with state_directory() as other:
+        others = People(other, *borrowed(other))
+        async with running(users) as one, running(others) as two:
+            await submit(one, users.alice, FOREVER)
+            assert len(await one.jobs()) == 1
+            assert await two.jobs() == []
+
+
+async def test_a_daemon_that_dies_is_told_with_its_log(users):
+    async with running(users) as scheduler:
+        kept = scheduler._daemons._kept["slurmctld"]
+        os.kill(kept.pid, signal.SIGKILL)
+        await kept.wait()
+        with pytest.raises(SandboxError, match="The sandbox's slurmctld has ended") as error:
+            await scheduler.jobs()
+        assert "Running as primary controller" in error.value.why
+    assert daemons(users.state) == []
+
+
+async def test_a_daemon_that_does_not_come_up_is_told_with_its_log(users, monkeypatch):
+    monkeypatch.setattr(slurm_conf, "_CONFIGURATION", slurm_conf._CONFIGURATION + "NoSuchKey=1\n")
+    with pytest.raises(SandboxError, match="has ended") as error:
+        async with running(users):
+            pass
+    assert "NoSuchKey" in error.value.why
+    assert daemons(users.state) == []
+
+
+async def test_a_state_directory_with_too_long_a_path_is_refused(users):
+    long = users.state / ("x" * 80)
+    long.mkdir()
+    scheduler = SlurmScheduler(long, [users.alice])
+    with pytest.raises(SandboxError, match="too long"):
+        await scheduler.start()
+
+
+async def test_a_host_name_that_leads_to_the_network_is_replaced(users, monkeypatch):
+    if os.geteuid():
+        missing("root", "run the tests as root")
+    real = socket.gethostbyname
+    ours = socket.gethostname()
+    monkeypatch.setattr(socket, "gethostbyname", lambda name: "192.0.2.1" if name == ours else real(name))
+    before = listeners("slurmctld|slurmd")
+    async with running(users) as scheduler:
+        job_id = await submit(scheduler, users.alice, "#!/bin/bash\nhostname\n")
+        assert output(await job_when(scheduler, job_id, has_ended)) == "localhost\n"
+        assert all(address.startswith("127.") for address in listeners("slurmctld|slurmd"))
+    assert listeners("slurmctld|slurmd") == before
+    assert socket.gethostname() == ours
+
+
+async def test_it_is_chosen_where_it_is_installed_and_answers(users):
+    scheduler = await choose("auto", users.state, [users.alice])
+    assert (scheduler.kind, scheduler.note) == ("slurm", "")
+    await scheduler.start()  # once more does nothing
+    await scheduler.stop()
+    assert daemons(users.state) == []
+
+
+async def test_plain_processes_are_chosen_where_it_does_not_answer(users, monkeypatch):
+    monkeypatch.setattr(slurm_conf, "_CONFIGURATION", slurm_conf._CONFIGURATION + "NoSuchKey=1\n")
+    scheduler = await choose("auto", users.state, [users.alice])
+    assert scheduler.kind == "process"
+    assert re.fullmatch("Jobs run as plain processes: The sandbox's .* has ended.", scheduler.note)
+
+
+STANDALONE = """
+import asyncio, pathlib, sys
+from launcher.sandbox.accounts import Accounts
+from launcher.sandbox.scheduler.slurm import SlurmScheduler
+
+async def main():
+    state = pathlib.Path(sys.argv[1])
+    accounts = Accounts.create(state)
+    alice, bob = accounts
+    scheduler = SlurmScheduler(state, accounts)
+    await scheduler.start()
+    script = f"#!/bin/bash\\\\n(setsid sleep {sys.argv[2]} &)\\\\nsleep {sys.argv[2]}\\\\n"
+    for account in alice, bob:
+        job_id = await scheduler.submit(account, script, working_directory=str(account.home), environment={"A": "b"})
+    while (job := await scheduler.job(job_id)).state != "RUNNING":
+        await asyncio.sleep(0.1)
+    print(job.account_name, job.unix_user, flush=True)
+    if sys.argv[3] == "wait":
+        await asyncio.sleep(1000)
+    await scheduler.stop()
+    accounts.remove()
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_is_left_when_we_are_killed(state):
+    mark = f"600{os.getpid()}"
+    command = [sys.executable, "-c", STANDALONE, str(state), mark, "wait"]
+    ours = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert await ours.stdout.readline()
+        assert sleepers(mark)
+    finally:
+        ours.kill()
+        await ours.wait()
+
+    async def gone() -> bool:
+        return not daemons(state) and not sleepers(mark)
+
+    await eventually(gone, within=60)
+    # The next run removes the users.
+    accounts = await asyncio.to_thread(Accounts.create, state, ())
+    await asyncio.to_thread(accounts.remove)

@@ -1,0 +1,148 @@
+"""A person who uses a site, and looks behind its scenes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.sandbox.check.browser import Browser
+from launcher.sandbox.check.session import Kernel
+from launcher.sandbox.check.visit import Visit
+from launcher.sandbox.site import Site
+
+PACKAGES = {"sbatch": "slurm-client slurmctld slurmd munge"}
+
+
+def missing(what: str, how: str) -> None:
+    """Skip the test and say how to get what it needs; where nothing may be missing, fail."""
+    text = f"{what} is missing; {how}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+def program(name: str) -> str:
+    """Return the path of a program that the test can't do without."""
+    found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not found:
+        missing(name, f"as root: apt-get install {PACKAGES.get(name, name)}")
+    return str(found)
+
+
+class Person:
+    """Somebody with a browser, logged in to a site."""
+
+    def __init__(self, site: Site, name: str, browser: Browser, visit: Visit) -> None:
+        self.site = site
+        self.name = name
+        self.browser = browser
+        self.visit = visit
+        self.hub = f"{site.url}hub/"
+        self.server = f"{site.url}user/{name}/"
+
+    @classmethod
+    async def log_in(cls, site: Site, name: str, browser: Browser) -> Person:
+        account = site.accounts[name]
+        visit = Visit(browser, site.url, username=name, password=account.password, options={}, job_gone=None)
+        await visit.log_in([])
+        return cls(site, name, browser, visit)
+
+    async def api(self, method: str, path: str, body: object = None) -> Any:
+        """Call the hub's API as the page's scripts do; return the response."""
+        return await self.browser.call(method, f"{self.hub}api/{path}", body)
+
+    async def start(self, **options: Any) -> list[dict[str, Any]]:
+        """Start a server; return the progress events up to ready or failed."""
+        path = f"users/{self.name}/server"
+        asked = asyncio.create_task(self.api("POST", path, {"user_options": options}))
+        # Before the start is under way, the stream tells of the one before.
+        while not asked.done() and not (await self.server_model() or {}).get("pending"):
+            await asyncio.sleep(0.02)
+        seen = await self.progress()
+        answer = await asked
+        # A start that fails at once may have no progress to follow: then the answer says why.
+        return seen or [{"failed": True, "message": answer.json()["message"]}]
+
+    async def progress(self, until: str = "") -> list[dict[str, Any]]:
+        """Follow the progress stream until it ends, or until a message holds some words."""
+        seen = []
+        async with self.browser.events(f"{self.hub}api/users/{self.name}/server/progress") as events:
+            async for event in events or _nothing():
+                seen.append(event)
+                if event.get("ready") or event.get("failed") or (until and until in event["message"]):
+                    break
+        return seen
+
+    async def stop(self) -> None:
+        """Stop the server and wait until the hub and the scheduler agree that it is gone."""
+        await self.visit.stop([])
+        await eventually(self.no_jobs)
+
+    async def no_jobs(self) -> bool:
+        return not await self.site.live_jobs(self.name)
+
+    async def server_model(self) -> dict[str, Any] | None:
+        return (await self.api("GET", f"users/{self.name}")).json()["servers"].get("")
+
+    async def compute(self, code: str = "print(6*7)") -> str:
+        """Run a cell in a new kernel of the server; return what it printed."""
+        # The server's own log-in at the hub, as when a browser opens the page.
+        assert (await self.browser.open(f"{self.server}lab")).status == 200
+        kernel = await Kernel.start(self.browser, self.server)
+        try:
+            return await kernel.run(code)
+        finally:
+            await kernel.shut_down()
+            kernel.close()
+
+
+async def _nothing() -> AsyncIterator[dict[str, Any]]:
+    """A stream that is not there."""
+    for event in ():
+        yield event
+
+
+async def eventually(holds: Callable[[], Any], within: float = 30.0) -> None:
+    """Wait until something holds; fail if it does not within so many seconds."""
+    deadline = asyncio.get_running_loop().time() + within
+    while not await holds():
+        assert asyncio.get_running_loop().time() < deadline, f"did not hold within {within} s"
+        await asyncio.sleep(0.1)
+
+
+def messages(events: list[dict[str, Any]]) -> list[str]:
+    """Return the texts of progress events."""
+    return [event["message"] for event in events]
+
+
+def command_lines() -> list[str]:
+    """Return the argument lists of all processes of this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def saved_record(site: Site, name: str) -> dict[str, Any]:
+    """Return the launch record that the hub's database holds for somebody."""
+    with contextlib.closing(sqlite3.connect(site.state / "hub/jupyterhub.sqlite")) as database:
+        query = "select s.state from spawners s join users u on u.id = s.user_id where u.name = ?"
+        return json.loads(database.execute(query, (name,)).fetchone()[0])["launch"]
+
+
+@contextlib.contextmanager
+def taken_port() -> Iterator[int]:
+    """Yield a port of 127.0.0.1 that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
