@@ -65,11 +65,14 @@ class Person:
         """Start a server; return the progress events up to ready or failed."""
         path = f"users/{self.name}/server"
         asked = asyncio.create_task(self.api("POST", path, {"user_options": options}))
-        # Before the start is under way, the stream tells of the one before.
-        while not asked.done() and not (await self.server_model() or {}).get("pending"):
-            await asyncio.sleep(0.02)
-        seen = await self.progress()
-        answer = await asked
+        try:
+            # Before the start is under way, the stream tells of the one before.
+            while not asked.done() and not (await self.server_model() or {}).get("pending"):
+                await asyncio.sleep(0.02)
+            seen = await self.progress()
+            answer = await asked
+        finally:
+            asked.cancel()
         # A start that fails at once may have no progress to follow: then the answer says why.
         return seen or [{"failed": True, "message": answer.json()["message"]}]
 

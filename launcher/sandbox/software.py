@@ -112,8 +112,9 @@ def _repoint(script: Path, target: Path) -> None:
     if content.startswith(b"#!"):
         old, new = f"{sys.prefix}/bin/python".encode(), f"{target}/bin/python".encode()
         head, _, rest = content.partition(b"\n")
-        words = head.replace(old, new)
-        script.write_bytes((words if words == head else b"#!" + new) + b"\n" + rest)
+        # Where its path is long or has blanks, it stands in the second line, behind a shell.
+        if old in head + rest.partition(b"\n")[0]:
+            script.write_bytes(b"#!" + new + b"\n" + rest)
 
 
 def _interpreter() -> Path:

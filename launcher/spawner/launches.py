@@ -22,7 +22,7 @@ class Launch:
 
     Attributes:
         record: What is saved of it.
-        spawner: The spawner whose `start()` made or adopted it in this process, if any.
+        spawner: The spawner that made or adopted it in this process, or whose server is ready.
         last_event: `time.monotonic()` of the last message from the node, or None.
         sequence: Sequence number of the last event.
         submission: The submit under way, if any.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -49,6 +49,14 @@ TICKET_MARGIN = 600.0
 
 _ALIVE_FOR = 2.5 * ALIVE_INTERVAL
 _TASKS: set[asyncio.Task[Any]] = set()
+
+
+def _run_detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run something that the cancelling of its caller must not cancel."""
+    task = asyncio.create_task(work)
+    _TASKS.add(task)
+    task.add_done_callback(_TASKS.discard)
+    return task
 
 
 @lru_cache(maxsize=64)
@@ -151,6 +159,8 @@ class LauncherSpawner(Spawner):
         super().load_state(state)
         record = LaunchRecord.from_state(state)
         self._launch = self._launches.add(Launch(record)) if record else None
+        if self._launch and self._launch.record.phase is Phase.READY:
+            self._launch.spawner = self
 
     def get_state(self) -> dict[str, Any]:
         """Return what must survive a restart of the hub."""
@@ -163,11 +173,20 @@ class LauncherSpawner(Spawner):
         """Forget what is over; the record of a job that may exist stays."""
         super().clear_state()
         if self._launch and self._launch.record.phase is Phase.GONE:
-            self._launches.remove(self._launch)
             self._launch = None
 
-    def _save(self) -> None:
-        # JupyterHub itself saves only once start() has returned: too late for a hub that dies before.
+    def _save(self, launch: Launch) -> None:
+        """Save a launch's record now; a launch that another has replaced saves nothing any more.
+
+        JupyterHub itself saves only once start() has returned: too late for a hub that dies before.
+        """
+        if launch.record.phase is Phase.GONE:
+            self._launches.remove(launch)
+        saved = LaunchRecord.from_state(self.orm_spawner.state or {})
+        if saved is None or saved.launch_id == launch.record.launch_id:
+            self._save_state()
+
+    def _save_state(self) -> None:
         self.orm_spawner.state = self.get_state()
         self.user.db.commit()
 
@@ -220,10 +239,8 @@ class LauncherSpawner(Spawner):
         )
         launch = self._launch = self._launches.add(Launch(record))
         launch.spawner = self
-        self._save()
-        launch.submission = asyncio.create_task(self._submit(launch, script))
-        _TASKS.add(launch.submission)
-        launch.submission.add_done_callback(_TASKS.discard)
+        self._save_state()
+        launch.submission = _run_detached(self._submit(launch, script))
         return launch
 
     async def _submit(self, launch: Launch, script: str) -> None:
@@ -240,13 +257,13 @@ class LauncherSpawner(Spawner):
             # Without a plain refusal the job may exist: then its claim is refused, which ends it.
             certain = isinstance(error, JobRejected) or getattr(error, "status", None) in (-1, 400, 401, 404)
             record.phase = Phase.GONE if certain else Phase.ENDING
-            self._save()
+            self._save(launch)
             launch.fail(failure.from_error(error))
             return
         record.job_id = job_id
         if record.phase is Phase.SUBMITTING:
             record.phase = Phase.SUBMITTED
-        self._save()
+        self._save(launch)
         self.log.info("Launch %s of %s is job %s", record.launch_id, self.user.name, job_id)
         launch.say(10, f"Submitted as job {job_id}")
 
@@ -291,7 +308,7 @@ class LauncherSpawner(Spawner):
         if status.verdict is Verdict.DEAD:
             log = await self._log_tail(record)
             record.phase = Phase.GONE
-            self._save()
+            self._save(launch)
             launch.fail(failure.job_ended(record.job_id, status, log))
         elif record.phase is Phase.SUBMITTED:
             if status.waiting:
@@ -335,7 +352,7 @@ class LauncherSpawner(Spawner):
         record.nonce, record.node = claim.nonce, claim.node
         record.job_id = record.job_id or claim.job_id
         record.phase = Phase.CLAIMED
-        self._save()
+        self._save(launch)
         launch.last_event = time.monotonic()
         launch.say(40, f"Running on {claim.node} as job {record.job_id}")
         environment = {name: str(value) for name, value in self.get_env().items() if name != "JPY_API_TOKEN"}
@@ -362,9 +379,7 @@ class LauncherSpawner(Spawner):
                 return self._ready(launch, event)
         elif event.kind is EventKind.STOPPING and record.phase is Phase.READY:
             launch.ended = event.message or event.reason
-            task = asyncio.create_task(self.poll_and_notify())
-            _TASKS.add(task)
-            task.add_done_callback(_TASKS.discard)
+            _run_detached(self.poll_and_notify())
         return ""
 
     def _ready(self, launch: Launch, event: Event) -> str:
@@ -399,12 +414,15 @@ class LauncherSpawner(Spawner):
         if launch is None or launch.record.phase is Phase.GONE:
             return 0
         record = launch.record
+        if launch.ended is not None and record.phase in (Phase.READY, Phase.ENDING):
+            if record.phase is Phase.READY:
+                record.phase = Phase.ENDING
+                self._save(launch)
+                _run_detached(self._see_off(launch))
+            return launch.exit_code or 0
         if record.phase is not Phase.READY:
             # A launch that an earlier hub began: core drops it without stop(), and the record stays.
             return None if launch.spawner is self else 0
-        if launch.ended is not None:
-            await self._end(launch)
-            return launch.exit_code or 0
         if launch.last_event is not None and time.monotonic() - launch.last_event < _ALIVE_FOR:
             return None
         if await self._probe(record):
@@ -420,7 +438,7 @@ class LauncherSpawner(Spawner):
         if status is None or status.verdict is not Verdict.DEAD:
             return None
         record.phase = Phase.GONE
-        self._save()
+        self._save(launch)
         return status.exit_code or 0
 
     async def get_url(self) -> str:
@@ -462,7 +480,7 @@ class LauncherSpawner(Spawner):
         if record.phase is Phase.GONE:
             return
         record.phase = Phase.ENDING
-        self._save()
+        self._save(launch)
         launch.touch()
         if launch.submission and not launch.submission.done():
             # The id is on its way; start() must return at once, but the job must not be forgotten.
@@ -473,7 +491,19 @@ class LauncherSpawner(Spawner):
             if wait and not await self._is_gone(token, record.job_id):
                 return
         record.phase = Phase.GONE
-        self._save()
+        self._save(launch)
+
+    async def _see_off(self, launch: Launch) -> None:
+        """Let a server that said it stops do so, and cancel its job only if it does not."""
+        record = launch.record
+        try:
+            if await self._is_gone(await access_token(self.user), record.job_id):
+                record.phase = Phase.GONE
+                self._save(launch)
+            else:
+                await self._end(launch)
+        except LauncherError as error:
+            self.log.error("Job %s: can't tell whether it has ended: %s", record.job_id, error)
 
     async def _is_gone(self, token: str, job_id: str) -> bool:
         deadline = time.monotonic() + self.stop_timeout

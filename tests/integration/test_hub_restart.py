@@ -29,6 +29,7 @@ async def killed_while_pending(site, someone, **options):
         (job_id,) = await site.live_jobs(someone.name)
         await someone.progress(until=f"Submitted as job {job_id}")
         await site.hub.kill_hub()
+        starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await site.hub.start_hub()
         yield job_id

@@ -39,15 +39,18 @@ def expand(pattern: str, *, job_id: str, name: str, user: str, node: str | None 
         job_id: For %j, %A and %J.
         name: The job's, for %x.
         user: For %u.
-        node: For %N, the batch step's node; None, as before the job starts, leaves what depends on the step.
+        node: For %N. Without it the pattern is filled in as scontrol(1) shows it: %j, %A, %x and %u, of no
+            width, and nothing else.
     """
-    values = {"%": "%", "A": job_id, "j": job_id, "u": user, "x": name}
+    values = {"A": job_id, "j": job_id, "u": user, "x": name}
     if node is not None:
-        values |= {"J": f"{job_id}.batch", "N": node, "n": "0", "s": "batch", "t": "0"}
+        values |= {"%": "%", "J": job_id, "N": node, "n": "0", "s": "batch", "t": "0"}
 
     def value(found: re.Match[str]) -> str:
         width, letter = found.groups()
-        filled = values.get(letter, found[0])
+        if letter not in values or (width and node is None):
+            return found[0]
+        filled = values[letter]
         return filled.zfill(int(width)) if width and filled.isdigit() else filled
 
     return _PATTERN.sub(value, pattern)

@@ -131,11 +131,14 @@ class SlurmScheduler:
 
     async def nodes(self) -> list[Node]:
         """As `Scheduler.nodes`."""
-        return read_nodes(await self._records("sinfo", NODE_FIELDS, "--Node", "--all"))
+        return read_nodes(await self._records("sinfo", NODE_FIELDS, "--Node", "--all", "--sort=N,#P"))
 
     async def partitions(self) -> list[Partition]:
         """As `Scheduler.partitions`."""
-        return [read_partition(record) for record in await self._records("sinfo", PARTITION_FIELDS, "--all")]
+        return [
+            read_partition(record)
+            for record in await self._records("sinfo", PARTITION_FIELDS, "--all", "--sort=#P")
+        ]
 
     async def _ready(self) -> bool:
         try:
@@ -160,6 +163,7 @@ class SlurmScheduler:
         return columns.records(await self._ask(command, "--noheader", columns.option, *options))
 
     async def _ask(self, *command: str) -> str:
+        self._daemons.check()
         status, output, words = await self._run(command)
         if status:
             self._daemons.check()

@@ -41,12 +41,23 @@ SelectTypeParameters=CR_CPU
 # There is no accounting: what has ended stays known for a day.
 AccountingStorageType=accounting_storage/none
 MinJobAge=86400
+# Without cgroups, Slurm finds no process of a job that left its family.
+Epilog={directory}/etc/epilog
 # A job starts within a second if there is room.
 SchedulerParameters=batch_sched_delay=0,bf_interval=1
 KillWait={kill_wait}
 ReturnToService=2
 MpiDefault=none
 MailProg=/bin/true
+"""
+_EPILOG = """\
+#!/bin/sh
+# Ends what is left of a job's processes: those that have its id, and this Slurm, in their environment.
+# Begun anew without the two, this script does not find itself.
+[ "$SLURM_JOB_ID" ] && exec env -i PATH=/usr/bin:/bin "$0" "$SLURM_JOB_ID"
+found=$(grep -lszxF "SLURM_JOB_ID=$1" /proc/[0-9]*/environ)
+grep -lszxF "SLURM_CONF={directory}/etc/slurm.conf" $found /dev/null | tr -dc '0-9\\n' | xargs -r kill -KILL
+exit 0
 """
 
 
@@ -88,13 +99,20 @@ def find_host() -> Host:
     )
 
 
-def configuration(directory: Path, host: Host) -> str:
-    """The text of slurm.conf(5), with free ports.
+def write_configuration(directory: Path, host: Host) -> None:
+    """Write slurm.conf(5), with free ports, and the epilog that it names.
 
     Args:
-        directory: Where all that is Slurm's lies.
-        host: Where its daemons run.
+        directory: Where all that is Slurm's lies; the two are for its directory `etc`.
+        host: Where the daemons run.
     """
+    epilog = directory / "etc/epilog"
+    epilog.write_text(_EPILOG.format(directory=directory), encoding="utf-8")
+    epilog.chmod(0o755)
+    (directory / "etc/slurm.conf").write_text(_configuration(directory, host), encoding="utf-8")
+
+
+def _configuration(directory: Path, host: Host) -> str:
     address = socket.gethostbyname(host.name)
     port, *node_ports = _free_ports(address, 1 + len(NODES))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20

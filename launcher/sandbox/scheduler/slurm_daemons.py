@@ -15,7 +15,7 @@ from typing import Any
 
 from launcher.errors import MissingPart, SandboxError
 from launcher.sandbox.scheduler.kept import Kept
-from launcher.sandbox.scheduler.slurm_conf import KILL_WAIT, NODES, configuration, find_host
+from launcher.sandbox.scheduler.slurm_conf import KILL_WAIT, NODES, find_host, write_configuration
 from launcher.sandbox.unix_users import program
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue")
@@ -71,8 +71,7 @@ class SlurmDaemons:
         host = await asyncio.to_thread(find_host)
         self._check_length()
         await asyncio.to_thread(self._make_directories)
-        conf = await asyncio.to_thread(configuration, self._directory, host)
-        (self._directory / "etc/slurm.conf").write_text(conf, encoding="utf-8")
+        await asyncio.to_thread(write_configuration, self._directory, host)
         munge = self._directory / "munge"
         try:
             await self._run("munged", "--foreground", "--force", *_paths(munge))
