@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 import pytest
 from support import eventually, messages
@@ -101,3 +102,32 @@ async def test_stop_works_after_a_restart(site, person):
     await site.hub.start_hub()
     await eventually(lambda: is_ready(alice))
     await alice.stop()
+
+
+async def test_a_job_that_can_not_reach_the_hub_tries_again_then_says_so_in_its_log(
+    site, person, cluster_file
+):
+    cluster_file(claim_timeout=10)
+    alice = await person()
+    slots, site.scheduler.slots = site.scheduler.slots, 0
+    starting = asyncio.create_task(alice.start())
+    await eventually(lambda: has_job(site, alice))
+    (job_id,) = await site.live_jobs(alice.name)
+    await site.hub.kill_hub()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    try:
+        site.scheduler.slots = slots
+        await eventually(lambda: ended(site, job_id))
+    finally:
+        await site.hub.start_hub()
+    job = await site.scheduler.job(job_id)
+    assert (job.state, job.exit_code) == ("FAILED", 20)
+    log = Path(job.standard_output).read_text()
+    assert "no answer from the hub yet" in log
+    assert "could not be reached from this node for 10 seconds" in log
+    assert "Traceback" not in log
+
+
+async def ended(site, job_id):
+    return (await site.scheduler.job(job_id)).state not in ("PENDING", "RUNNING")

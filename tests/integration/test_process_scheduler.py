@@ -26,7 +26,9 @@ from scheduler_spec import (
 )
 from support import eventually
 
-from launcher.sandbox.scheduler import SubmitRefused
+from launcher.errors import MissingPart
+from launcher.sandbox.scheduler import SubmitRefused, slurm_daemons
+from launcher.sandbox.scheduler.choice import choose
 from launcher.sandbox.scheduler.process import ProcessScheduler
 
 __all__ = ["people"]
@@ -138,6 +140,25 @@ async def test_no_process_is_left_when_the_scheduler_has_stopped(plain, alice):
     assert not sleepers(mark)
 
 
+async def test_they_are_chosen_where_there_is_no_slurm(state, alice, monkeypatch):
+    monkeypatch.setattr(slurm_daemons, "missing", lambda: "slurmctld, slurmd not installed")
+    scheduler = await choose("auto", state, [alice])
+    note = "Jobs run as plain processes: Slurm is not complete: slurmctld, slurmd not installed."
+    assert (scheduler.kind, scheduler.note) == ("process", note)
+
+
+async def test_they_can_be_asked_for(state, alice):
+    scheduler = await choose("process", state, [alice])
+    assert (scheduler.kind, scheduler.note) == ("process", "")
+
+
+async def test_slurm_is_not_replaced_where_it_is_asked_for(state, alice, monkeypatch):
+    monkeypatch.setattr(slurm_daemons, "missing", lambda: "slurmctld not installed")
+    scheduler = await choose("slurm", state, [alice])
+    with pytest.raises(MissingPart, match="slurmctld not installed"):
+        await scheduler.start()
+
+
 async def test_jobs_end_when_we_are_killed(state):
     mark = f"400{os.getpid()}"
     program = f"""
@@ -158,9 +179,11 @@ asyncio.run(main())
     async def running() -> bool:
         return sleepers(mark) == 2
 
-    await eventually(running)
-    ours.kill()
-    await ours.wait()
+    try:
+        await eventually(running)
+    finally:
+        ours.kill()
+        await ours.wait()
 
     async def gone() -> bool:
         return not sleepers(mark)
