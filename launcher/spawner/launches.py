@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
@@ -84,10 +85,9 @@ class Launch:
 
     async def change(self, timeout: float) -> None:
         """Wait for a change, at most so many seconds."""
-        try:
-            await asyncio.wait_for(self._changed.wait(), timeout)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield every progress message, from the first on, until the launch is ready or over."""

@@ -7,7 +7,6 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,11 @@ from launcher.clusters import (
     LaunchRequest,
     LaunchSite,
     load_cluster,
-    log_path,
     options_from_form,
     parse_options,
     render,
 )
-from launcher.errors import FirecrestError, InvalidOptions, JobRejected, LauncherError
+from launcher.errors import FirecrestError, InvalidFile, InvalidOptions, JobRejected, LauncherError
 from launcher.protocol import (
     ALIVE_INTERVAL,
     Claim,
@@ -38,11 +36,12 @@ from launcher.protocol import (
     ticket_hash,
 )
 from launcher.spawner import failure, probe
-from launcher.spawner.firecrest import Firecrest, JobStatus, Verdict
+from launcher.spawner.address import server_url
+from launcher.spawner.firecrest import JobStatus, Verdict
 from launcher.spawner.form import render_form
+from launcher.spawner.jobs import UserJobs
 from launcher.spawner.launches import Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
-from launcher.spawner.tokens import access_token
 
 TICKET_MARGIN = 600.0
 """Seconds that a ticket outlives `start_timeout`."""
@@ -98,15 +97,20 @@ class LauncherSpawner(Spawner):
     def cluster(self) -> Cluster:
         """The cluster file, read and checked again whenever it was changed."""
         path = Path(self.cluster_file)
-        return _load_cluster(path, path.stat().st_mtime_ns)
+        try:
+            return _load_cluster(path, path.stat().st_mtime_ns)
+        except (OSError, InvalidFile) as error:
+            self.log.error("The cluster file can't be used:\n%s", error)
+            raise failure.LaunchFailed(
+                "The hub's description of this cluster has a mistake.\nTell the site's support: the hub's log "
+                "names it.",
+                reason="cluster_file",
+                status_code=424,
+            ) from None
 
     @property
-    def _firecrest(self) -> Firecrest:
-        clients: dict[str, Firecrest] = self.user.settings.setdefault("launcher_firecrest", {})
-        key = f"{self.cluster.firecrest}"
-        if key not in clients:
-            clients[key] = Firecrest(self.cluster)
-        return clients[key]
+    def _jobs(self) -> UserJobs:
+        return UserJobs(self.cluster, self.user)
 
     async def get_options_form(self) -> str:
         """Return the form, filled in with what this user sent last, errors beside the fields."""
@@ -210,9 +214,11 @@ class LauncherSpawner(Spawner):
             return None
         record = launch.record
         if record.phase is Phase.SUBMITTED and record.options == request.as_options():
-            status = await self._firecrest.status(await access_token(self.user), record.job_id)
+            status = await self._jobs.status(record.job_id)
             if status and status.verdict is not Verdict.DEAD:
                 launch.spawner = self
+                record.ticket_expires = time.time() + self.start_timeout + TICKET_MARGIN
+                self._save(launch)
                 launch.say(10, f"Found job {record.job_id}, submitted before the hub was restarted")
                 return launch
         await self._end(launch)
@@ -247,9 +253,8 @@ class LauncherSpawner(Spawner):
         """Submit; runs on though start() is cancelled, so that the job's id is never lost."""
         record = launch.record
         try:
-            token = await access_token(self.user)
             launch.say(5, f"Submitting a job to {self.cluster.title}")
-            job_id = await self._firecrest.submit(token, script, self.cluster.home_of(self.user.name))
+            job_id = await self._jobs.submit(script)
         except LauncherError as error:
             if record.job_id:
                 self.log.warning("Job %s has claimed its launch; its submit failed: %s", record.job_id, error)
@@ -279,7 +284,10 @@ class LauncherSpawner(Spawner):
             if launch.ended is not None:
                 launch.fail(
                     failure.node_said(
-                        record.job_id, launch.ended, launch.exit_code, await self._log_tail(record)
+                        record.job_id,
+                        launch.ended,
+                        launch.exit_code,
+                        await self._jobs.log_tail(record.job_id),
                     )
                 )
                 continue
@@ -291,6 +299,7 @@ class LauncherSpawner(Spawner):
                         launch.fail(await self._unclaimed(launch))
                 interval = min(interval * 1.3, 5 * self.job_poll_interval)
                 next_look = time.monotonic() + interval
+                continue  # what happened meanwhile wakes nobody
             await launch.change(timeout=max(0.05, next_look - time.monotonic()) if record.job_id else 60)
         launch.say(95, "JupyterLab is ready")
         return record.url
@@ -299,14 +308,14 @@ class LauncherSpawner(Spawner):
         """Ask FirecREST for the job; say what it does; a job that is dead fails the launch."""
         record = launch.record
         try:
-            status = await self._firecrest.status(await access_token(self.user), record.job_id)
+            status = await self._jobs.status(record.job_id)
         except FirecrestError as error:
             self.log.warning("Job %s: %s", record.job_id, error)
             return None
         if status is None or record.phase is Phase.READY:
             return status
         if status.verdict is Verdict.DEAD:
-            log = await self._log_tail(record)
+            log = await self._jobs.log_tail(record.job_id)
             record.phase = Phase.GONE
             self._save(launch)
             launch.fail(failure.job_ended(record.job_id, status, log))
@@ -324,17 +333,8 @@ class LauncherSpawner(Spawner):
             f"Job {record.job_id} runs, but did not reach the hub for {self.cluster.claim_timeout} seconds.\n"
             "The node may not reach it, or the environment could not be mounted. Tell the site's support.",
             reason="unclaimed",
-            log=await self._log_tail(record),
+            log=await self._jobs.log_tail(record.job_id),
         )
-
-    async def _log_tail(self, record: LaunchRecord) -> list[str]:
-        if not record.job_id:
-            return []
-        try:
-            token = await access_token(self.user)
-        except FirecrestError:
-            return []
-        return await self._firecrest.log_tail(token, log_path(self.cluster, self.user.name, record.job_id))
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what happens, for the pending page."""
@@ -384,24 +384,13 @@ class LauncherSpawner(Spawner):
 
     def _ready(self, launch: Launch, event: Event) -> str:
         """Build the server's URL from what the node reports, if it lies where a server may be."""
-        problem = ""
         try:
-            address = ip_address(event.address)
-        except ValueError:
-            problem = f"{event.address} is not a numeric address."
-        else:
-            if not any(address in network for network in self.cluster.node_addresses):
-                problem = f"{address} is not an address of a compute node of {self.cluster.name}."
-        low, high = self.cluster.ports or (1024, 65535)
-        if not low <= event.port <= high:
-            problem = f"Port {event.port} is not between {low} and {high}."
-        if problem:
+            launch.record.url = server_url(self.cluster, event.address, event.port)
+        except ValueError as error:
             launch.fail(
-                failure.LaunchFailed(f"The node reported a wrong address.\n{problem}", reason="address")
+                failure.LaunchFailed(f"The node reported a wrong address.\n{error}", reason="address")
             )
-            return problem
-        host = f"[{address}]" if address.version == 6 else str(address)
-        launch.record.url = f"http://{host}:{event.port}"
+            return str(error)
         launch.record.phase = Phase.READY
         launch.touch()
         return ""
@@ -429,7 +418,7 @@ class LauncherSpawner(Spawner):
             launch.last_event = time.monotonic()
             return None
         try:
-            status = await self._firecrest.status(await access_token(self.user), record.job_id)
+            status = await self._jobs.status(record.job_id)
         except FirecrestError as error:
             self.log.warning(
                 "Server %s of job %s: can't tell its state: %s", self._log_name, record.job_id, error
@@ -486,9 +475,8 @@ class LauncherSpawner(Spawner):
             # The id is on its way; start() must return at once, but the job must not be forgotten.
             await asyncio.wait({launch.submission}, timeout=self.stop_timeout)
         if record.job_id:
-            token = await access_token(self.user)
-            await self._firecrest.cancel(token, record.job_id)
-            if wait and not await self._is_gone(token, record.job_id):
+            await self._jobs.cancel(record.job_id)
+            if wait and not await self._jobs.ended(record.job_id, within=self.stop_timeout):
                 return
         record.phase = Phase.GONE
         self._save(launch)
@@ -497,21 +485,10 @@ class LauncherSpawner(Spawner):
         """Let a server that said it stops do so, and cancel its job only if it does not."""
         record = launch.record
         try:
-            if await self._is_gone(await access_token(self.user), record.job_id):
+            if await self._jobs.ended(record.job_id, within=self.stop_timeout):
                 record.phase = Phase.GONE
                 self._save(launch)
             else:
                 await self._end(launch)
         except LauncherError as error:
             self.log.error("Job %s: can't tell whether it has ended: %s", record.job_id, error)
-
-    async def _is_gone(self, token: str, job_id: str) -> bool:
-        deadline = time.monotonic() + self.stop_timeout
-        pause = 0.3
-        while time.monotonic() < deadline:
-            status = await self._firecrest.status(token, job_id)
-            if status is None or status.verdict is Verdict.DEAD:
-                return True
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 3.0)
-        return False

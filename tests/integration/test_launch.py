@@ -135,6 +135,16 @@ async def test_the_schedulers_refusal_reaches_the_user_in_its_own_words(site, pe
     assert await alice.no_jobs()
 
 
+async def test_a_cluster_file_with_a_mistake_is_told_to_support_and_its_line_to_the_log(
+    site, person, cluster_file
+):
+    cluster_file(default_time=7)
+    alice = await person()
+    failed = (await alice.start())[-1]
+    assert "The hub's description of this cluster has a mistake" in failed["message"]
+    assert re.search(r"sandbox\.yaml:\d+: default_time: 7 is not one of times", site.hub.log.read_text())
+
+
 async def test_a_gateway_that_is_down_is_said_so_and_the_next_start_works(site, person):
     alice = await person()
     await alice.api("GET", "user")
