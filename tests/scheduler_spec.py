@@ -190,7 +190,8 @@ def runs(job: Job) -> bool:
 
 
 def output(job: Job) -> str:
-    return Path(job.standard_output).read_text()
+    path = Path(job.standard_output)
+    return path.read_text() if path.exists() else ""
 
 
 def sleepers(seconds: str) -> int:
@@ -212,14 +213,15 @@ class SchedulerSpec:
         job_id = await submit(scheduler, people.bob, "#!/bin/bash\nid -un; id -u; pwd\n")
         job = await job_when(scheduler, job_id, has_ended)
         bob = people.bob
-        assert (job.account_name, job.unix_user) == ("bob" if bob.name == "bob" else bob.name, bob.unix_name)
+        assert (job.account_name, job.unix_user) == (bob.name, bob.unix_name)
         assert output(job).splitlines() == [bob.unix_name, str(bob.uid), str(bob.home)]
 
     async def test_a_new_job_waits_for_nothing_yet(self, scheduler, people):
-        script = "#!/bin/bash\n#SBATCH --begin=now+1hour\n" if scheduler.kind == "slurm" else FOREVER
+        # Plain processes know no --begin, but start none before submit has returned.
+        script = "#!/bin/bash\n#SBATCH --begin=now+1hour\nsleep 1000\n"
         job = await scheduler.job(await submit(scheduler, people.alice, script, partition="debug"))
         assert job
-        assert (job.state, job.nodes, job.start if not scheduler.kind else None) == ("PENDING", "", None)
+        assert (job.state, job.nodes) == ("PENDING", "")
         assert (job.exit_code, job.signal, job.elapsed) == (None, None, 0)
         assert (job.partition, job.limit, job.allocation_nodes) == ("debug", 1800, 1)
         await scheduler.cancel(people.alice, job.id)
@@ -254,17 +256,16 @@ class SchedulerSpec:
         assert (job.state, job.reason, job.exit_code, job.signal) == ("FAILED", "None", exit_code, signal)
 
     async def test_files_are_named_by_patterns_and_keep_the_streams_apart(self, scheduler, people):
-        script = (
-            "#!/bin/bash\n#SBATCH -J x --output=%x-%u-%j-%4j-%%.out\n#SBATCH -e %N.err\necho o; echo e >&2\n"
-        )
-        job_id = await submit(scheduler, people.alice, script)
+        names = "#SBATCH -J x --output=%x-%u-%j.out\n#SBATCH -e %x-%5j-%%-%t.err"
+        job_id = await submit(scheduler, people.alice, f"#!/bin/bash\n{names}\necho o; echo e >&2\n")
         job = await job_when(scheduler, job_id, has_ended)
-        home, user = people.alice.home, people.alice.unix_name
-        assert job.standard_output == f"{home}/x-{user}-{job_id}-{int(job_id):04}-%.out"
-        assert job.standard_error == f"{home}/%N.err"
+        home = people.alice.home
+        assert job.standard_output == f"{home}/x-{people.alice.unix_name}-{job_id}.out"
+        # Only a running step knows the rest.
+        assert job.standard_error == f"{home}/x-%5j-%%-%t.err"
         assert job.standard_input == "/dev/null"
         assert output(job) == "o\n"
-        assert (home / f"{job.nodes}.err").read_text() == "e\n"
+        assert (home / f"x-{int(job_id):05}-%-0.err").read_text() == "e\n"
 
     async def test_both_streams_share_a_file_unless_told_otherwise(self, scheduler, people):
         job_id = await submit(scheduler, people.alice, "#!/bin/bash\necho o; echo e >&2\n")
@@ -277,7 +278,8 @@ class SchedulerSpec:
     ):
         monkeypatch.setenv("SECRET_OF_OURS", "x")
         exported = {"SEEN": "a b", "CUT": "one,TWO=2,three", "EQUAL": "a=b", "HOME": "/elsewhere"}
-        options = {"environment": exported, "name": "a job", "project": "proj"}
+        options = {"environment": exported, "name": "a job", "project": "proj", "working_directory": "/"}
+        options["standard_output"] = str(people.alice.home / "env.out")
         job_id = await submit(scheduler, people.alice, "#!/bin/bash\nenv\n", **options)
         job = await job_when(scheduler, job_id, has_ended)
         found = dict(line.split("=", 1) for line in output(job).splitlines())
@@ -298,7 +300,7 @@ class SchedulerSpec:
             "SLURM_JOB_USER": people.alice.unix_name,
             "SLURM_JOB_ACCOUNT": "proj",
             "SLURM_CLUSTER_NAME": "sandbox",
-            "SLURM_SUBMIT_DIR": str(people.alice.home) if scheduler.kind == "process" else "/",
+            "SLURM_SUBMIT_DIR": str(people.alice.home),
             "SLURM_NODELIST": job.nodes,
             "SLURM_JOB_NODELIST": job.nodes,
             "SLURMD_NODENAME": job.nodes,
@@ -443,11 +445,10 @@ class SchedulerSpec:
 
         await eventually(gone)
 
-    @pytest.mark.parametrize("job_id", ["99999", "0"])
-    async def test_an_unknown_job_can_not_be_cancelled(self, scheduler, people, job_id):
+    async def test_an_unknown_job_can_not_be_cancelled(self, scheduler, people):
         with pytest.raises(CancelRefused, match="Invalid job id specified"):
-            await scheduler.cancel(people.alice, job_id)
-        assert await scheduler.job(job_id) is None
+            await scheduler.cancel(people.alice, "99999")
+        assert await scheduler.job("99999") is None
 
     async def test_a_job_ends_once(self, scheduler, people):
         job_id = await submit(scheduler, people.alice, "#!/bin/bash\n")

@@ -78,8 +78,8 @@ class Site:
         software = asyncio.create_task(asyncio.to_thread(stage, self.state / "software"))
         self._stops.append(lambda: software)
         self.scheduler = await choose(self._kind, self.state, self.accounts)
-        say(f"Starting the scheduler ({self.scheduler.kind})")
         self._stops.append(self.scheduler.stop)
+        say(self.scheduler.note or f"Starting the scheduler ({self.scheduler.kind})")
         await self.scheduler.start()
         directory = self.state / "hub"
         directory.mkdir(mode=0o700)

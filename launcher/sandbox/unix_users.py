@@ -171,8 +171,8 @@ def _hand_over(home: Path, old_uid: int, uid: int, gid: int) -> None:
     """Give what a user has below a home to another, but nothing of ours to which a link leads out of it."""
     if not home.is_dir():
         return
-    for _, _, files, directory in os.fwalk(home, follow_symlinks=False):
-        for name in (".", *files):
+    for _, directories, files, directory in os.fwalk(home, follow_symlinks=False):
+        for name in (".", *directories, *files):
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
             elsewhere = found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode)
             if found.st_uid == old_uid and not (elsewhere and old_uid == os.geteuid()):

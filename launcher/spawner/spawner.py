@@ -102,8 +102,8 @@ class LauncherSpawner(Spawner):
         except (OSError, InvalidFile) as error:
             self.log.error("The cluster file can't be used:\n%s", error)
             raise failure.LaunchFailed(
-                "The hub's description of this cluster has a mistake.\nTell the site's support: the hub's log "
-                "names it.",
+                "The hub's description of this cluster has a mistake.\n"
+                "Tell the site's support: the hub's log names it.",
                 reason="cluster_file",
                 status_code=424,
             ) from None

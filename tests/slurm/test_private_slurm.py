@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from scheduler_spec import (
 )
 from support import eventually, missing
 
+import launcher
 from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Accounts, as_account
 from launcher.sandbox.scheduler import slurm_conf, slurm_daemons
@@ -71,21 +71,6 @@ class TestSlurmScheduler(SchedulerSpec):
         job = await scheduler.job(inner)
         assert job.script == "#!/bin/bash\n# inner\n"
         assert job.account_name == people.alice.name
-
-    async def test_a_job_over_its_time_is_ended_and_warned_before(self, scheduler, people):
-        script = (
-            "#!/bin/bash\n#SBATCH --time=1 --signal=B:USR1@50\n"
-            "trap 'echo warned' USR1\nwhile :; do sleep 0.1; done\n"
-        )
-        job_id = await submit(scheduler, people.alice, script)
-
-        async def over() -> bool:
-            return has_ended(await scheduler.job(job_id))
-
-        await eventually(over, within=180)  # slurmctld looks every 30 s
-        job = await scheduler.job(job_id)
-        assert (job.state, job.reason, job.exit_code, job.signal, job.limit) == ("TIMEOUT", "None", 0, 0, 60)
-        assert output(job).startswith("warned\n")
 
 
 @pytest.fixture
@@ -169,6 +154,23 @@ async def test_a_new_job_starts_soon(users):
         assert job.start - job.submitted <= 2
 
 
+async def test_a_job_over_its_time_is_ended_and_warned_before(users):
+    script = (
+        "#!/bin/bash\n#SBATCH --time=1 --signal=B:USR1@50\n"
+        "trap 'echo warned' USR1\nwhile :; do sleep 0.1; done\n"
+    )
+    async with running(users) as scheduler:
+        job_id = await submit(scheduler, users.alice, script)
+
+        async def over() -> bool:
+            return has_ended(await scheduler.job(job_id))
+
+        await eventually(over, within=180)  # slurmctld looks every 30 s
+        job = await scheduler.job(job_id)
+    assert (job.state, job.reason, job.exit_code, job.signal, job.limit) == ("TIMEOUT", "None", 0, 0, 60)
+    assert output(job).startswith("warned\n")
+
+
 async def test_two_stand_side_by_side(users):
     with state_directory() as other:
         others = People(other, *borrowed(other))
@@ -181,12 +183,20 @@ async def test_two_stand_side_by_side(users):
 async def test_a_daemon_that_dies_is_told_with_its_log(users):
     async with running(users) as scheduler:
         kept = scheduler._daemons._kept["slurmctld"]
-        os.kill(kept.pid, signal.SIGKILL)
+        (slurmctld,) = Path(f"/proc/{kept.pid}/task/{kept.pid}/children").read_text().split()
+        os.kill(int(slurmctld), signal.SIGKILL)
         await kept.wait()
         with pytest.raises(SandboxError, match="The sandbox's slurmctld has ended") as error:
             await scheduler.jobs()
         assert "Running as primary controller" in error.value.why
     assert daemons(users.state) == []
+
+
+async def test_without_its_daemons_it_does_not_answer_and_stops_at_once(users):
+    scheduler = SlurmScheduler(users.state, [users.alice])
+    with pytest.raises(SandboxError, match="not running"):
+        await scheduler.jobs()
+    await scheduler.stop()
 
 
 async def test_a_daemon_that_does_not_come_up_is_told_with_its_log(users, monkeypatch):
@@ -244,17 +254,16 @@ from launcher.sandbox.scheduler.slurm import SlurmScheduler
 async def main():
     state = pathlib.Path(sys.argv[1])
     accounts = Accounts.create(state)
-    alice, bob = accounts
     scheduler = SlurmScheduler(state, accounts)
     await scheduler.start()
-    script = f"#!/bin/bash\\\\n(setsid sleep {sys.argv[2]} &)\\\\nsleep {sys.argv[2]}\\\\n"
-    for account in alice, bob:
-        job_id = await scheduler.submit(account, script, working_directory=str(account.home), environment={"A": "b"})
-    while (job := await scheduler.job(job_id)).state != "RUNNING":
+    script = f"#!/bin/bash\\n(setsid sleep {sys.argv[2]} &)\\nid -un\\nsleep {sys.argv[2]}\\n"
+    for account in accounts:
+        options = {"working_directory": str(account.home), "environment": {"A": "b"}}
+        job_id = await scheduler.submit(account, script, **options)
+    while (await scheduler.job(job_id)).state != "RUNNING":
         await asyncio.sleep(0.1)
-    print(job.account_name, job.unix_user, flush=True)
-    if sys.argv[3] == "wait":
-        await asyncio.sleep(1000)
+    print(*(f"{job.account_name}:{job.unix_user}" for job in await scheduler.jobs()), flush=True)
+    await asyncio.to_thread(sys.stdin.read)
     await scheduler.stop()
     accounts.remove()
 
@@ -262,21 +271,77 @@ asyncio.run(main())
 """
 
 
+@contextlib.asynccontextmanager
+async def standalone(command, **options):
+    """A run in a process of its own."""
+    pipe = asyncio.subprocess.PIPE
+    run = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, **options)
+    try:
+        yield run
+    finally:
+        if run.returncode is None:
+            run.kill()
+        await run.communicate()
+
+
 async def test_nothing_is_left_when_we_are_killed(state):
     mark = f"600{os.getpid()}"
-    command = [sys.executable, "-c", STANDALONE, str(state), mark, "wait"]
-    ours = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    try:
+    async with standalone([sys.executable, "-c", STANDALONE, str(state), mark]) as ours:
         assert await ours.stdout.readline()
-        assert sleepers(mark)
-    finally:
+
+        async def there() -> bool:
+            return sleepers(mark) == 4
+
+        await eventually(there)
         ours.kill()
-        await ours.wait()
 
-    async def gone() -> bool:
-        return not daemons(state) and not sleepers(mark)
+        async def gone() -> bool:
+            return not daemons(state) and not sleepers(mark)
 
-    await eventually(gone, within=60)
+        await eventually(gone, within=60)
     # The next run removes the users.
     accounts = await asyncio.to_thread(Accounts.create, state, ())
     await asyncio.to_thread(accounts.remove)
+
+
+async def test_it_works_for_an_ordinary_user(state):
+    if os.geteuid():
+        missing("root", "run the tests as root")
+    mark = f"700{os.getpid()}"
+    # Neither our interpreter nor our clone may be within the user's reach.
+    shutil.copytree(
+        Path(launcher.__file__).parent, state / "lib/launcher", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    accounts = await asyncio.to_thread(Accounts.create, state, ["carol"])
+    try:
+        (carol,) = accounts
+        own = carol.home / "s"
+        own.mkdir()
+        os.chown(own, carol.uid, carol.gid)
+        interpreter = next(
+            (path for path in (sys.executable, "/usr/bin/python3") if reaches(carol, path)), None
+        )
+        if not interpreter:
+            missing("a python3 of at least 3.11 for all users", "as root: apt-get install python3")
+        command = as_account(
+            carol,
+            [interpreter, "-c", STANDALONE, str(own), mark],
+            environment={"PYTHONPATH": str(state / "lib")},
+        )
+        async with standalone(command, cwd=state) as ours:
+            words = (await ours.stdout.readline()).decode().split()
+            assert words == [f"alice:{carol.name}", f"bob:{carol.name}"]
+            assert all(address.startswith("127.") for address in listeners("slurmctld|slurmd"))
+            ours.stdin.close()
+            assert await ours.wait() == 0
+        assert not sleepers(mark)
+        assert not daemons(own)
+        assert (own / "home/bob/slurm-2.out").read_text().startswith(f"{carol.name}\n")
+    finally:
+        await asyncio.to_thread(accounts.remove)
+
+
+def reaches(account, interpreter: str) -> bool:
+    check = "import sys; sys.exit(sys.version_info < (3, 11))"
+    command = as_account(account, [interpreter, "-c", check])
+    return not subprocess.run(command, check=False, capture_output=True).returncode

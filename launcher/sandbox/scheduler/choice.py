@@ -1,15 +1,16 @@
 """Slurm, or plain processes."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from launcher.errors import LauncherError
-from launcher.sandbox.accounts import Accounts
+from launcher.sandbox.accounts import Account
 from launcher.sandbox.scheduler.model import Scheduler
 from launcher.sandbox.scheduler.process import ProcessScheduler
 from launcher.sandbox.scheduler.slurm import SlurmScheduler
 
 
-async def choose(kind: str, state: Path, accounts: Accounts) -> Scheduler:
+async def choose(kind: str, state: Path, accounts: Iterable[Account]) -> Scheduler:
     """Choose the scheduler of a run.
 
     Args:

@@ -199,7 +199,7 @@ class ProcessJob:
             "NODEID": "0",
             "NODELIST": NODE,
             "PROCID": "0",
-            "SUBMIT_DIR": self.directory,
+            "SUBMIT_DIR": str(self.account.home),
             "SUBMIT_HOST": socket.gethostname(),
         }
         if self.asked.project:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.errors import SandboxError
@@ -112,9 +113,10 @@ class SlurmScheduler:
     async def job(self, job_id: str) -> Job | None:
         """As `Scheduler.job`."""
         found = next((job for job in await self.jobs() if job.id == job_id), None)
-        if found and not found.script:  # submitted by somebody else, such as a job
-            _, self._scripts[job_id], _ = await self._run(["scontrol", "write", "batch_script", job_id, "-"])
-            return await self.job(job_id)
+        if found and job_id not in self._scripts:  # submitted by somebody else, such as a job
+            _, script, _ = await self._run(["scontrol", "write", "batch_script", job_id, "-"])
+            self._scripts[job_id] = script
+            return replace(found, script=script)
         return found
 
     async def cancel(self, account: Account, job_id: str) -> None:
@@ -184,12 +186,16 @@ class SlurmScheduler:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env={"PATH": os.defpath, **environment},
-                cwd="/",
+                cwd=account.home if account else "/",
                 umask=0o022,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:  # more than an argument list may hold, or a null character
             return 1, "", f"{command[0]}: error: {error}\n"
-        output, words = await process.communicate(text.encode(errors="replace"))
-        assert process.returncode is not None
-        return process.returncode, output.decode(errors="replace"), words.decode(errors="replace")
+        try:
+            output, words = await process.communicate(text.encode(errors="replace"))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            status = await process.wait()
+        return status, output.decode(errors="replace"), words.decode(errors="replace")

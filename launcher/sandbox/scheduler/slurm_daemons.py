@@ -95,8 +95,10 @@ class SlurmDaemons:
         """Make sure that all daemons run.
 
         Raises:
-            SandboxError: One has ended; the message holds the tail of its log.
+            SandboxError: They were not started, or one has ended; then the message holds the tail of its log.
         """
+        if not self._kept:
+            raise SandboxError("The sandbox's Slurm is not running.")
         for name, kept in self._kept.items():
             if not kept.running:
                 raise SandboxError(f"The sandbox's {name} has ended.", why=self._tail(name))
