@@ -82,6 +82,8 @@ def test_a_port_range_may_be_one_port(tmp_path):
     assert load(tmp_path, ports=[40000, 40000]).ports == (40000, 40000)
 
 
-@pytest.mark.parametrize("path", sorted((template_directory() / "clusters").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((template_directory() / "clusters").glob("*.yaml")), ids=lambda path: path.name
+)
 def test_the_cluster_files_that_come_with_the_project_are_whole(path):
     assert load_cluster(path).name == path.stem

@@ -94,6 +94,13 @@ def test_a_time_that_is_not_offered_is_refused(value):
     assert errors({"time": value}) == {"time": "must be one of 15, 30, 60, 240, 480 (minutes)"}
 
 
+def test_a_boolean_is_no_time_even_where_one_minute_is_offered():
+    cluster = CLUSTER.model_copy(update={"times": (1, 60)})
+    assert parse_options(cluster, {"time": 1}).time == 1
+    with pytest.raises(InvalidOptions):
+        parse_options(cluster, {"time": True})
+
+
 def test_a_time_above_the_partitions_limit_is_refused():
     assert errors({"partition": "debug", "time": 60}) == {
         "time": "must be at most 30 minutes in partition debug"
@@ -110,7 +117,11 @@ def test_an_admins_value_is_no_option():
 
 
 def test_all_mistakes_come_at_once():
-    assert set(errors({"partition": "gpu", "time": 1, "account": "proj1"})) == {"partition", "time", "account"}
+    assert set(errors({"partition": "gpu", "time": 1, "account": "proj1"})) == {
+        "partition",
+        "time",
+        "account",
+    }
 
 
 def test_an_options_name_came_from_outside_and_is_shown_without_harm():
@@ -136,18 +147,20 @@ OFFERED = st.sampled_from(["normal", "debug", 15, 60, "30"])
 def test_whatever_comes_in_is_an_allowed_request_or_a_list_of_field_errors(options):
     try:
         request = parse_options(CLUSTER, options)
-    except InvalidOptions as error:
-        assert error.fields
-    else:
-        partition = CLUSTER.partition(request.partition)
-        assert request.time in CLUSTER.times
-        assert type(request.time) is int
-        assert request.time <= partition.time_limit
+    except InvalidOptions:
+        return
+    partition = CLUSTER.partition(request.partition)
+    assert request.time in CLUSTER.times
+    assert type(request.time) is int
+    assert request.time <= partition.time_limit
 
 
 class TestForm:
     def test_a_submitted_form_has_a_list_for_each_field(self):
-        assert options_from_form({"partition": ["debug"], "time": ["30"]}) == {"partition": "debug", "time": "30"}
+        assert options_from_form({"partition": ["debug"], "time": ["30"]}) == {
+            "partition": "debug",
+            "time": "30",
+        }
 
     def test_the_pages_own_field_is_no_option(self):
         assert options_from_form({"_xsrf": ["2|abc"]}) == {}

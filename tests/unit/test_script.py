@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import program
 
 from launcher.clusters import Cluster, LaunchSite, log_path, parse_options, render
 from launcher.clusters.script import template_directory
@@ -138,7 +138,8 @@ class TestText:
             script(url=url)
 
     @pytest.mark.parametrize(
-        "user", ["", "alice\n", "alice; reboot", "../root", "-rf", "$(id)", "a b", "älice", "a" * 65, ".", "a/b"]
+        "user",
+        ["", "alice\n", "alice; reboot", "../root", "-rf", "$(id)", "a b", "älice", "a" * 65, ".", "a/b"],
     )
     def test_a_user_whom_no_cluster_can_have_is_refused(self, user):
         with pytest.raises(ValueError, match="not a name that a cluster's user can have"):
@@ -163,7 +164,10 @@ class TestTemplateMistakes:
         [
             ("#!/bin/bash\n{% if %}\n", "site.j2:2: Expected an expression"),
             ("\n\n{{ nowhere }}", "site.j2:3: 'nowhere' is undefined"),
-            ("{% extends 'slurm.sh.j2' %}\n{% block setup %}\n{{ request.gpus }}{% endblock %}", "site.j2:3: "),
+            (
+                "{% extends 'slurm.sh.j2' %}\n{% block setup %}\n{{ request.gpus }}{% endblock %}",
+                "site.j2:3: ",
+            ),
             ("{% extends 'gone.sh.j2' %}", "site.j2:1: 'gone.sh.j2' not found"),
             ("\n{{ 1 + 'a' }}", "site.j2:2: unsupported operand"),
             ("\n{{ request.time / 0 }}", "site.j2:2: division by zero"),
@@ -193,19 +197,6 @@ def site_templates(directory, **blocks):
     return directory
 
 
-@pytest.fixture
-def server(tmp_path):
-    """Return a function that makes the stand-in for the server, a small program."""
-
-    def make(body):
-        program = tmp_path / "launcher-singleuser"
-        program.write_text(f'#!/bin/bash\ncd "{tmp_path}"\n{body}\n')
-        program.chmod(0o755)
-        return str(program)
-
-    return make
-
-
 class Job:
     """The script, run as Slurm runs it: bash, a file, and a directory to start in."""
 
@@ -220,15 +211,16 @@ class Job:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
+            start_new_session=True,
         )
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         self._log.close()
 
     @property
@@ -241,33 +233,29 @@ class Job:
 
 
 @pytest.fixture
-def paths(tmp_path):
-    """Return a PATH in which only some programs are found."""
-
-    def make(*names):
-        directory = tmp_path / "-".join(["bin", *names])
-        directory.mkdir()
-        for name in names:
-            # Debian's own: a version manager's python3 is a script, which needs more of a PATH.
-            found = os.path.realpath(sys.executable) if name == "python3" else shutil.which(name)
-            if not found:
-                pytest.skip(f"{name} is missing; apt-get install {name}")
-            (directory / name).symlink_to(found)
-        return str(directory)
-
-    return make
-
-
-@pytest.fixture
-def run(tmp_path, hub, paths):
-    """Return a function that starts a rendered script."""
+def run(tmp_path, hub):
+    """Return a function that starts a rendered script, with a small program in the server's place."""
     with contextlib.ExitStack() as jobs:
 
-        def start(launcher, *, path=None, environment=None, **facts):
-            text = script(url=hub.url, launcher=launcher, **facts)
-            return jobs.enter_context(Job(tmp_path, text, path or paths("curl"), environment or {}))
+        def start(server, *, programs=("curl",), environment=None, **facts):
+            launcher = tmp_path / "launcher-singleuser"
+            launcher.write_text(f'#!/bin/bash\ncd "{tmp_path}"\n{server}\n')
+            launcher.chmod(0o755)
+            text = script(url=hub.url, **{"launcher": str(launcher), **facts})
+            path = only(tmp_path / "bin", programs)
+            return jobs.enter_context(Job(tmp_path, text, path, environment or {}))
 
         yield start
+
+
+def only(directory, names):
+    """Make a PATH in which only some programs are found."""
+    directory.mkdir()
+    for name in names:
+        # Not a version manager's python3: that is a script, which needs more of a PATH.
+        found = os.path.realpath(sys.executable) if name == "python3" else program(name)
+        (directory / name).symlink_to(found)
+    return str(directory)
 
 
 def appears(path):
@@ -290,61 +278,61 @@ class TestEnd:
 
     @pytest.mark.parametrize("code", [0, 3, 127])
     @pytest.mark.parametrize("program", ["curl", "python3"])
-    def test_the_servers_exit_code_is_kept_and_reported(self, run, server, hub, paths, code, program):
-        job = run(server(f"exit {code}"), path=paths(program))
+    def test_the_servers_exit_code_is_kept_and_reported(self, run, hub, code, program):
+        job = run(f"exit {code}", programs=[program])
         assert job.end() == code
         assert reports(hub) == [ScriptExit(TICKET, code)]
         assert job.log == ""
 
-    def test_curl_and_python_say_the_same_where_both_are(self, run, server, hub, paths):
-        assert run(server("exit 4"), path=paths("curl", "python3")).end() == 4
+    def test_curl_and_python_say_the_same_where_both_are(self, run, hub):
+        assert run("exit 4", programs=["curl", "python3"]).end() == 4
         assert reports(hub) == [ScriptExit(TICKET, 4)]
 
-    def test_a_node_with_neither_keeps_the_exit_code(self, run, server, hub, paths):
-        assert run(server("exit 4"), path=paths()).end() == 4
+    def test_a_node_with_neither_keeps_the_exit_code(self, run, hub):
+        assert run("exit 4", programs=[]).end() == 4
         assert hub.posts == []
 
     @pytest.mark.parametrize("program", ["curl", "python3"])
-    def test_a_hub_that_does_not_answer_changes_nothing(self, run, server, hub, paths, program):
+    def test_a_hub_that_does_not_answer_changes_nothing(self, run, hub, program):
         hub.close()
-        job = run(server("exit 4"), path=paths(program))
+        job = run("exit 4", programs=[program])
         assert job.end() == 4
         assert TICKET not in job.log
 
     @pytest.mark.parametrize("program", ["curl", "python3"])
-    def test_the_hub_is_told_directly_whatever_proxy_the_user_has_set(self, run, server, hub, paths, program):
+    def test_the_hub_is_told_directly_whatever_proxy_the_user_has_set(self, run, hub, program):
         proxies = dict.fromkeys(["http_proxy", "https_proxy", "all_proxy"], "http://127.0.0.1:9")
-        assert run(server("exit 4"), path=paths(program), environment=proxies).end() == 4
+        assert run("exit 4", programs=[program], environment=proxies).end() == 4
         assert reports(hub) == [ScriptExit(TICKET, 4)]
 
     def test_a_server_that_is_not_there_is_reported(self, run, hub, tmp_path):
-        job = run(f"{tmp_path}/none/launcher-singleuser")
+        job = run("", launcher=f"{tmp_path}/none/launcher-singleuser")
         assert job.end() == 127
         assert reports(hub) == [ScriptExit(TICKET, 127)]
         assert "No such file or directory" in job.log
 
-    def test_a_server_that_is_killed_is_reported(self, run, server, hub):
-        assert run(server("kill -KILL $$")).end() == 137
+    def test_a_server_that_is_killed_is_reported(self, run, hub):
+        assert run("kill -KILL $$").end() == 137
         assert reports(hub) == [ScriptExit(TICKET, 137)]
 
-    def test_a_site_s_setup_that_gives_up_is_reported(self, run, server, hub, tmp_path):
+    def test_a_site_s_setup_that_gives_up_is_reported(self, run, hub, tmp_path):
         templates = site_templates(tmp_path, setup="exit 5")
-        assert run(server(": > started"), templates=templates, template="site.j2").end() == 5
+        assert run(": > started", templates=templates, template="site.j2").end() == 5
         assert reports(hub) == [ScriptExit(TICKET, 5)]
         assert not (tmp_path / "started").exists()
 
-    def test_a_signal_during_a_site_s_setup_is_reported(self, run, server, hub, tmp_path):
+    def test_a_signal_during_a_site_s_setup_is_reported(self, run, hub, tmp_path):
         templates = site_templates(tmp_path, setup=": > setup; /bin/sleep 2")
-        job = run(server(": > started"), templates=templates, template="site.j2")
+        job = run(": > started", templates=templates, template="site.j2")
         appears(tmp_path / "setup")
         job.process.send_signal(signal.SIGTERM)
         assert job.end() in (-signal.SIGTERM, 128 + signal.SIGTERM)
         assert len(reports(hub)) == 1
         assert not (tmp_path / "started").exists()
 
-    def test_a_site_s_teardown_runs_when_the_server_has_ended(self, run, server, hub, tmp_path):
+    def test_a_site_s_teardown_runs_when_the_server_has_ended(self, run, hub, tmp_path):
         templates = site_templates(tmp_path, teardown='echo *ed > teardown; echo "$code" >> teardown; false')
-        assert run(server(": > started; exit 3"), templates=templates, template="site.j2").end() == 3
+        assert run(": > started; exit 3", templates=templates, template="site.j2").end() == 3
         lines = (tmp_path / "teardown").read_text().split()
         assert "started" in lines
         assert lines[-1] == "3"
@@ -358,24 +346,22 @@ class TestSignals:
 trap 'echo TERM >> signals; code=17' TERM
 trap 'echo USR1 >> signals; code=18' USR1
 : > up
-while [ -z "$code" ] || [ -e stay ]; do sleep 0.02; done
+while [ -z "$code" ] || [ -e stay ]; do /bin/sleep 0.02; done
 exit "$code"
 """
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 17), (signal.SIGUSR1, 18)])
-    def test_a_signal_reaches_the_server_whose_exit_code_is_kept(
-        self, run, server, hub, paths, tmp_path, number, code
-    ):
-        job = run(server(self.NOTES_SIGNALS), path=f"{paths('curl')}:/usr/bin:/bin")
+    def test_a_signal_reaches_the_server_whose_exit_code_is_kept(self, run, hub, tmp_path, number, code):
+        job = run(self.NOTES_SIGNALS)
         appears(tmp_path / "up")
         job.process.send_signal(number)
         assert job.end() == code
         assert (tmp_path / "signals").read_text() == f"{number.name.removeprefix('SIG')}\n"
         assert reports(hub) == [ScriptExit(TICKET, code)]
 
-    def test_a_server_may_live_on_after_a_signal_and_get_the_next(self, run, server, hub, paths, tmp_path):
+    def test_a_server_may_live_on_after_a_signal_and_get_the_next(self, run, hub, tmp_path):
         (tmp_path / "stay").touch()
-        job = run(server(self.NOTES_SIGNALS), path=f"{paths('curl')}:/usr/bin:/bin")
+        job = run(self.NOTES_SIGNALS)
         appears(tmp_path / "up")
         job.process.send_signal(signal.SIGUSR1)
         appears(tmp_path / "signals")
@@ -387,8 +373,8 @@ exit "$code"
         assert job.end() in (17, 18)
         assert len(reports(hub)) == 1
 
-    def test_a_server_that_knows_no_signals_ends_by_them(self, run, server, hub, tmp_path):
-        job = run(server(": > up; exec /bin/sleep 60"), path="/usr/bin:/bin")
+    def test_a_server_that_knows_no_signals_ends_by_them(self, run, hub, tmp_path):
+        job = run(": > up; exec /bin/sleep 60")
         appears(tmp_path / "up")
         time.sleep(0.1)  # until `sleep` has taken the shell's place
         job.process.send_signal(signal.SIGTERM)
@@ -397,8 +383,8 @@ exit "$code"
 
 
 class TestTicket:
-    def test_the_server_gets_it_in_its_environment_with_the_hubs_address(self, run, server, hub, tmp_path):
-        assert run(server("export -p > environment; echo $# > arguments")).end() == 0
+    def test_the_server_gets_it_in_its_environment_with_the_hubs_address(self, run, hub, tmp_path):
+        assert run("export -p > environment; echo $# > arguments").end() == 0
         environment = (tmp_path / "environment").read_text()
         assert f'declare -x LAUNCHER_TICKET="{TICKET}"' in environment
         assert f'declare -x LAUNCHER_HUB_URL="{hub.url}"' in environment
@@ -407,11 +393,11 @@ class TestTicket:
         assert (tmp_path / "arguments").read_text() == "0\n"
 
     @pytest.mark.parametrize("program", ["curl", "python3"])
-    def test_it_is_in_no_argument_list(self, run, server, hub, paths, tmp_path, program):
+    def test_it_is_in_no_argument_list(self, run, hub, tmp_path, program):
         """An argument list is open to every user of the node."""
         seen = []
         hub.while_asked = lambda: seen.extend(command_lines())
-        job = run(server(": > up; while [ ! -e go ]; do /bin/sleep 0.02; done"), path=paths(program))
+        job = run(": > up; while [ ! -e go ]; do /bin/sleep 0.02; done", programs=[program])
         appears(tmp_path / "up")
         seen += command_lines()
         (tmp_path / "go").touch()
@@ -420,9 +406,9 @@ class TestTicket:
         assert any("launcher/events" in line for line in seen), "the report was not seen under way"
         assert not any(TICKET in line for line in seen)
 
-    def test_what_the_setup_starts_does_not_inherit_it(self, run, server, tmp_path):
+    def test_what_the_setup_starts_does_not_inherit_it(self, run, tmp_path):
         templates = site_templates(tmp_path, setup="/usr/bin/env > environment")
-        run(server("true"), templates=templates, template="site.j2").end()
+        run("true", templates=templates, template="site.j2").end()
         assert TICKET not in (tmp_path / "environment").read_text()
 
 

@@ -67,7 +67,13 @@ def start(*arguments, home, **environment):
     """Run it as the batch script does."""
     return subprocess.run(
         [sys.executable, *arguments],
-        env={"HOME": str(home), "PATH": os.environ["PATH"], "SLURM_JOB_ID": "42", "SLURMD_NODENAME": "nid001", **environment},
+        env={
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "SLURM_JOB_ID": "42",
+            "SLURMD_NODENAME": "nid001",
+            **environment,
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -89,16 +95,28 @@ class TestCommandLine:
     def test_its_help_names_what_it_reads_and_how_it_ends(self, tmp_path, option):
         done = singleuser(option, home=tmp_path)
         assert done.returncode == 0
-        for word in ("LAUNCHER_TICKET", "LAUNCHER_HUB_URL", "LAUNCHER_CLAIM_TIMEOUT", "20", "21", "22", "23", "24"):
+        for word in (
+            "LAUNCHER_TICKET",
+            "LAUNCHER_HUB_URL",
+            "LAUNCHER_CLAIM_TIMEOUT",
+            "20",
+            "21",
+            "22",
+            "23",
+            "24",
+        ):
             assert word in done.stdout
 
-    @pytest.mark.parametrize("given", [{}, {"LAUNCHER_TICKET": TICKET}, {"LAUNCHER_HUB_URL": "http://127.0.0.1:1"}])
+    @pytest.mark.parametrize(
+        "given", [{}, {"LAUNCHER_TICKET": TICKET}, {"LAUNCHER_HUB_URL": "http://127.0.0.1:1"}]
+    )
     def test_started_by_hand_it_says_what_it_is_and_what_to_do(self, tmp_path, given):
+        what = "This is the JupyterHub launcher's single-user server, and no hub has asked for it."
         done = singleuser(home=tmp_path, **given)
         assert done.returncode == 2
         assert done.stdout == ""
         assert done.stderr.splitlines() == [
-            "launcher-singleuser: This is the JupyterHub launcher's single-user server, and no hub has asked for it.",
+            f"launcher-singleuser: {what}",
             "LAUNCHER_TICKET and LAUNCHER_HUB_URL are not set; a batch script sets them.",
             "Start a server from JupyterHub. For a JupyterLab of your own: jupyter lab",
         ]
@@ -135,7 +153,10 @@ class TestEndings:
         hub.answers = [(410, encode_refusal("It was stopped."))]
         done = end()
         assert done.returncode == 21
-        assert done.stderr.splitlines() == ["launcher-singleuser: The hub does not want this job.", "It was stopped."]
+        assert done.stderr.splitlines() == [
+            "launcher-singleuser: The hub does not want this job.",
+            "It was stopped.",
+        ]
 
     def test_a_launch_that_another_claimed(self, end, hub):
         hub.answers = [(409, b"")]
@@ -216,11 +237,15 @@ class TestUpToJupyterLab:
             "launcher.errors",
             "launcher.protocol",
             "launcher.singleuser",
-            *(f"launcher.singleuser.{name}" for name in ("entry", "hub", "listener", "preflight", "reporter")),
+            *(
+                f"launcher.singleuser.{name}"
+                for name in ("entry", "hub", "listener", "preflight", "reporter")
+            ),
         }
 
     def test_a_thousand_nodes_may_do_this_at_once(self, found):
-        """Measured with Python 3.11: MEASURED."""
+        # Measured with Python 3.11, beyond a bare interpreter: 128 modules, 94 files opened (185 without byte
+        # code), 18 directories listed.
         assert len(found["modules"]) < 150
-        assert found["files"] < 200
-        assert found["folders"] < 100
+        assert found["files"] < 220
+        assert found["folders"] < 30

@@ -78,7 +78,10 @@ class TestClaim:
     def test_the_pauses_grow_and_are_spread(self, node, hub, clock):
         hub.answers = [*[(503, b"")] * 8, YES]
         node.claim(CLAIM)
-        assert all(0.7 * usual <= nap <= 1.3 * usual for nap, usual in zip(clock.naps, [0.5, 1, 2, 4, 8, 15, 15, 15], strict=True))
+        assert all(
+            0.7 * usual <= nap <= 1.3 * usual
+            for nap, usual in zip(clock.naps, [0.5, 1, 2, 4, 8, 15, 15, 15], strict=True)
+        )
 
     @pytest.mark.parametrize("answer", NO_ANSWER_OF_THE_HUB.values(), ids=NO_ANSWER_OF_THE_HUB)
     def test_a_hub_that_never_answers_is_given_up_in_plain_words(self, node, hub, clock, capsys, answer):
@@ -86,7 +89,7 @@ class TestClaim:
         began = clock.now
         with pytest.raises(HubUnreachable) as error:
             node.claim(CLAIM)
-        assert 100 <= clock.now - began <= 120
+        assert 105 < clock.now - began < 125  # the last pause is spread, too
         assert error.value.exit_code == 20
         assert error.value.what == (
             f"The hub at {hub.url} could not be reached from this node for 120 seconds."
@@ -148,7 +151,17 @@ class TestRefusal:
 
 class TestAddress:
     @pytest.mark.parametrize(
-        "url", ["", "hub.example.org", "ftp://hub", "http://", "file:///x", "http://hub:none", "http://hub:99999", "http://["]
+        "url",
+        [
+            "",
+            "hub.example.org",
+            "ftp://hub",
+            "http://",
+            "file:///x",
+            "http://hub:none",
+            "http://hub:99999",
+            "http://[",
+        ],
     )
     def test_an_address_that_is_none_is_told(self, url):
         with pytest.raises(UsageError, match="LAUNCHER_HUB_URL is not an http URL"):

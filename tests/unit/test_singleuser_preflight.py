@@ -1,6 +1,7 @@
 """What would make a session useless is told before JupyterLab starts."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -71,16 +72,31 @@ class TestHome:
             "Delete or move files there, caches first (~/.cache), then press Start again.\n"
         )
 
+    def test_a_home_in_which_no_file_may_grow_is_told(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(PreflightFailed, match="Nothing can be written") as error:
+                preflight(HUB)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert error.value.why == "File too large."
+
     def test_a_home_of_a_file_system_with_room_passes(self, home):
         assert with_file_system(home, "size=64k", "") == ""
 
 
 def with_file_system(home, options, then):
     """Return what the preflight says where the home is a small file system, which only it can see."""
-    code = "from launcher.singleuser import preflight as p\ntry: p._home()\nexcept p.PreflightFailed as e: print(e)"
-    script = f'mount -t tmpfs -o {options} none "$HOME" && cd "$HOME" && {{ {then or ":"}; }} && exec "$0" -c "$1"'
+    code = "from launcher.singleuser.preflight import _home, PreflightFailed as Failed\n"
+    code += "try: _home()\nexcept Failed as error: print(error)"
+    script = (
+        f'mount -t tmpfs -o {options} none "$HOME" && cd "$HOME" && {{ {then or ":"}; }} && exec "$0" -c "$1"'
+    )
     unshare = ["unshare", "--mount", "--map-root-user"]
-    if subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", home], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        [*unshare, "mount", "-t", "tmpfs", "none", home], check=False, capture_output=True
+    ).returncode:
         pytest.skip("this machine lets nobody mount a file system of their own")
     package = Path(launcher.__file__).parents[1]
     done = subprocess.run(
@@ -95,17 +111,23 @@ def with_file_system(home, options, then):
 
 
 class TestVersions:
-    @pytest.mark.parametrize("version", ["5.5.1", "5.6.0", "6.0.0b1", "6.0.0", "6.1.1", "6.9.9", "6.2.0+local"])
+    @pytest.mark.parametrize(
+        "version", ["5.5.1", "5.6.0", "6.0.0b1", "6.0.0", "6.1.1", "6.9.9", "6.2.0+local"]
+    )
     def test_a_node_may_be_older_within_bounds_or_newer_by_a_minor_version(self, node, version):
         node(version)
         preflight(HUB)
 
-    @pytest.mark.parametrize("version", ["5.5.0", "5.5", "5.4.9", "4.1.6", "1.0", "7.0.0", "7.0.0rc1", "10.0"])
+    @pytest.mark.parametrize(
+        "version", ["5.5.0", "5.5", "5.4.9", "4.1.6", "1.0", "7.0.0", "7.0.0rc1", "10.0"]
+    )
     def test_a_node_that_does_not_fit_the_hub_is_told(self, node, version):
         node(version)
         with pytest.raises(PreflightFailed) as error:
             preflight(HUB)
-        assert error.value.what == f"JupyterHub {version} on this node does not fit JupyterHub {HUB} at the hub."
+        assert (
+            error.value.what == f"JupyterHub {version} on this node does not fit JupyterHub {HUB} at the hub."
+        )
         assert error.value.why == "The node needs 5.5.1 or newer, and no newer major version than the hub's."
 
     def test_a_missing_jupyterhub_is_left_to_jupyterlabs_start(self, node):
@@ -124,7 +146,9 @@ class TestInstalledVersion:
         (folder / f"jupyterhub-{version}.dist-info").mkdir()
         assert jupyterhub_version() == version
 
-    @pytest.mark.parametrize("name", ["jupyterhub", "jupyterhub_moss-1.0.dist-info", "jupyterhub-6.1.1.egg"])
+    @pytest.mark.parametrize(
+        "name", ["jupyterhub", "jupyterhub_moss-1.0.dist-info", "jupyterhub-6.1.1.dist-info~"]
+    )
     def test_other_things_are_not_taken_for_it(self, folder, name):
         (folder / name).mkdir()
         assert jupyterhub_version() is None

@@ -20,7 +20,9 @@ NOTED = (200, b'{"message":"noted"}')
 def kills(monkeypatch):
     """Signals that the reporter sends to its own process."""
     sent = []
-    monkeypatch.setattr("launcher.singleuser.reporter.os.kill", lambda pid, number: sent.append((pid, number)))
+    monkeypatch.setattr(
+        "launcher.singleuser.reporter.os.kill", lambda pid, number: sent.append((pid, number))
+    )
     return sent
 
 
@@ -97,7 +99,15 @@ class TestOrder:
 
 class TestOutage:
     @pytest.mark.parametrize(
-        "answer", [(0, b""), (404, b"Not Found"), (410, b"<html>Gone"), (410, b'{"status":410}'), (502, b""), (503, b"")]
+        "answer",
+        [
+            (0, b""),
+            (404, b"Not Found"),
+            (410, b"<html>Gone"),
+            (410, b'{"status":410}'),
+            (502, b""),
+            (503, b""),
+        ],
     )
     def test_what_is_not_the_hubs_own_answer_is_no_answer(self, reporter, hub, kills, answer):
         hub.answers = [answer, answer, NOTED]

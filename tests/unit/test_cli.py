@@ -1,0 +1,169 @@
+"""`launcher …`: parses, calls, prints; an error for people ends with its own exit code and no traceback."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+from click.testing import CliRunner
+
+import launcher
+from launcher import errors
+from launcher.cli import cli, main
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs the command line in this process."""
+
+    def launch(*arguments):
+        monkeypatch.setattr(sys, "argv", ["launcher", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        output = capsys.readouterr()
+        return end.value.code or 0, output.out, output.err
+
+    return launch
+
+
+@pytest.fixture
+def sandbox(monkeypatch):
+    """A stand-in for the sandbox, which notes how it is called."""
+    calls = []
+
+    def stand_in(name):
+        async def called(*arguments, **options):
+            calls.append((name, arguments, options))
+
+        return called
+
+    package = types.ModuleType("launcher.sandbox")
+    package.demo = types.ModuleType("launcher.sandbox.demo")
+    package.demo.run, package.demo.check = stand_in("run"), stand_in("check")
+    monkeypatch.setitem(sys.modules, "launcher.sandbox", package)
+    package.calls = calls
+    return package
+
+
+class TestProgram:
+    def test_it_is_installed_and_tells_its_version(self):
+        program = os.path.join(os.path.dirname(sys.executable), "launcher")  # noqa: PTH118, PTH120
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == f"launcher {launcher.__version__}\n"
+
+    def test_its_command_line_needs_the_base_install_only(self):
+        code = "import sys, launcher.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        loaded = set(done.stdout.split())
+        assert "click" in loaded
+        assert not loaded & {"pydantic", "jinja2", "yaml", "jupyterhub", "tornado", "httpx", "firecrest"}
+
+    def test_completion_works_for_shells(self):
+        environment = {
+            "_LAUNCHER_COMPLETE": "bash_complete",
+            "COMP_WORDS": "launcher demo --sch",
+            "COMP_CWORD": "2",
+        }
+        done = CliRunner().invoke(cli, prog_name="launcher", env=environment)
+        assert "plain,--scheduler" in done.output
+
+
+class TestHelp:
+    @pytest.mark.parametrize("option", ["-h", "--help"])
+    def test_it_names_every_command_with_an_example(self, run, option):
+        code, out, err = run(option)
+        assert (code, err) == (0, "")
+        assert "launcher demo --check" in out
+        assert all(f"\n  {name} " in out for name in cli.commands)
+
+    @pytest.mark.parametrize("name", sorted(cli.commands))
+    def test_every_command_explains_itself_and_each_of_its_options(self, run, name):
+        code, out, _ = run(name, "--help")
+        assert code == 0
+        assert "Examples:" in out
+        assert "Exit code" in out
+        for option in cli.commands[name].params:
+            assert option.help, option.name
+            assert option.opts[0] in out
+
+    def test_no_line_is_wider_than_a_terminal(self, run):
+        for arguments in (["--help"], *([name, "--help"] for name in cli.commands)):
+            assert max(map(len, run(*arguments)[1].splitlines())) <= 100
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            errors.UsageError,
+            errors.MissingPart,
+            errors.SandboxError,
+            errors.CheckFailed,
+            errors.FirecrestError,
+        ],
+        ids=lambda kind: kind.__name__,
+    )
+    def test_an_error_for_people_says_what_why_and_what_to_do(self, run, sandbox, kind):
+        async def fails(*_, **__):
+            raise kind("It broke.", why="The disk is full.", todo="Delete something.")
+
+        sandbox.demo.run = fails
+        assert run("demo") == (kind.exit_code, "", "Error: It broke.\nThe disk is full.\nDelete something.\n")
+
+    def test_what_is_not_known_takes_no_line(self, run, sandbox):
+        async def fails(*_, **__):
+            raise errors.LauncherError("It broke.")
+
+        sandbox.demo.run = fails
+        assert run("demo") == (1, "", "Error: It broke.\n")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["nothing"],
+            ["--nothing"],
+            ["demo", "--port", "0"],
+            ["demo", "--port", "65536"],
+            ["demo", "--port", "http"],
+            ["demo", "--scheduler", "pbs"],
+            ["demo", "--state", __file__],
+            ["demo", "extra"],
+            ["demo", "--json"],
+        ],
+    )
+    def test_a_wrong_command_line_ends_with_2(self, run, sandbox, arguments):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert "Error: " in err
+        assert "Traceback" not in err
+        assert sandbox.calls == []
+
+    def test_a_base_install_names_the_extra_that_the_demo_needs(self, run, monkeypatch):
+        monkeypatch.setitem(sys.modules, "launcher.sandbox", None)
+        code, _, err = run("demo")
+        assert code == errors.MissingPart.exit_code
+        assert "pip install 'firecrest-launcher[sandbox]'" in err
+
+
+class TestDemo:
+    def test_without_options_it_runs_for_a_person(self, run, sandbox):
+        assert run("demo") == (0, "", "")
+        assert sandbox.calls == [("run", ("auto", None, None), {})]
+
+    def test_options_are_handed_on(self, run, sandbox, tmp_path):
+        run("demo", "--port", "8000", "--scheduler", "slurm", "--state", str(tmp_path))
+        assert sandbox.calls == [("run", ("slurm", 8000, tmp_path), {})]
+
+    @pytest.mark.parametrize(("arguments", "as_json"), [(["--check"], False), (["--check", "--json"], True)])
+    def test_a_check_may_print_for_people_or_for_programs(self, run, sandbox, arguments, as_json):
+        run("demo", *arguments)
+        assert sandbox.calls == [("check", ("auto", None, None), {"as_json": as_json})]
+
+
+def test_every_error_of_the_tree_is_caught():
+    assert importlib.util.find_spec("launcher.errors")
+    assert all(
+        issubclass(each, errors.LauncherError) for each in vars(errors).values() if isinstance(each, type)
+    )
