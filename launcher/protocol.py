@@ -154,7 +154,7 @@ class ScriptExit:
 
 def encode_refusal(why: str) -> bytes:
     """Return the body of a 410: the hub's own word that a job is not wanted."""
-    return json.dumps({"launcher": "not-wanted", "why": why}, separators=(",", ":")).encode()
+    return json.dumps({"launcher": "not-wanted", "why": why[:_MAX_TEXT]}, separators=(",", ":")).encode()
 
 
 def parse_refusal(body: bytes) -> str | None:

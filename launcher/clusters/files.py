@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def load_cluster(path: Path) -> Cluster:
         raise InvalidFile([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(values, dict):
         raise InvalidFile([f"{path}:1: a cluster file is a mapping of keys to values"])
-    problems = []
+    problems = [f"{path}:{line}: {key}: stands here a second time" for line, key in _repeated(root)]
     if values.get("name") != path.stem:
         line = _line(root, ("name",))
         problems.append(f"{path}:{line}: name: {values.get('name')!r} is not the file's name, {path.stem!r}")
@@ -47,6 +48,20 @@ def load_cluster(path: Path) -> Cluster:
     if problems:
         raise InvalidFile(problems)
     return cluster
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each key that its mapping already has: YAML would take the last one."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, key.value
+            seen.add(key.value)
+            yield from _repeated(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item)
 
 
 def _problem(path: Path, root: yaml.Node | None, detail: dict[str, Any]) -> str:

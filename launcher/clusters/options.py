@@ -30,7 +30,7 @@ class LaunchRequest:
         return asdict(self)
 
 
-def parse_options(cluster: Cluster, options: Mapping[str, Any]) -> LaunchRequest:
+def parse_options(cluster: Cluster, options: Any) -> LaunchRequest:
     """Check options from a form, the REST API, a link or an earlier start.
 
     Args:
@@ -40,6 +40,8 @@ def parse_options(cluster: Cluster, options: Mapping[str, Any]) -> LaunchRequest
     Raises:
         InvalidOptions: With what is wrong, by field; unknown fields are named.
     """
+    if not isinstance(options, Mapping):
+        raise InvalidOptions({"": "options are an object of names and values"})
     errors = {
         _shown(name): "is not an option of this cluster"
         for name in options

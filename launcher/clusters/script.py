@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 import launcher
 from launcher.clusters.model import Cluster
 from launcher.clusters.options import LaunchRequest
-from launcher.errors import InvalidFile
+from launcher.errors import InvalidFile, LauncherError
 
 JOB_NAME = "jupyterhub-launcher"
 """Every launch's job has this name: FirecREST can then filter a list by it before it reads the list."""
@@ -48,7 +48,10 @@ class LaunchSite:
         if not _HEX.fullmatch(self.launch_id) or not _HEX.fullmatch(self.ticket):
             raise ValueError("launch_id and ticket are hexadecimal digits")
         if not _USER.fullmatch(self.user):
-            raise ValueError(f"{self.user!r} is not a name that a cluster's user can have")
+            raise LauncherError(
+                f"{self.user!r} is not a name that a user of a cluster can have.",
+                todo="Tell the site's support: the hub's user names must be those of the cluster.",
+            )
 
 
 def template_directory() -> Path:

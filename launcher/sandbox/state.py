@@ -23,10 +23,13 @@ def state_directory(chosen: Path | None) -> Iterator[Path]:
         chosen: An empty or new directory, which is kept; None for a temporary one.
 
     Raises:
-        UsageError: If the chosen one is not empty.
+        UsageError: If the chosen one is not empty, or can't be made.
     """
     if chosen:
-        chosen.mkdir(parents=True, exist_ok=True)
+        try:
+            chosen.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{chosen} can't be made: {error.strerror}.") from None
         if any(chosen.iterdir()):
             raise UsageError(f"{chosen} is not empty.", todo="Name a new directory for the demo's files.")
         chosen.chmod(0o711)

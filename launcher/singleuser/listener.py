@@ -59,7 +59,9 @@ class Listener:
             if bound:
                 return cls(bound, address, bound.getsockname()[1])
         raise NoPort(
-            f"All ports from {low} to {high} are taken on this node.",
+            f"All ports from {low} to {high} are taken on this node."
+            if ports
+            else f"Nothing can listen on {address}.",
             todo="Press Start again to get another node, or tell the site's support.",
         )
 

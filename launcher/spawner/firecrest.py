@@ -127,14 +127,18 @@ class Firecrest:
         return job_id
 
     async def status(self, token: str, job_id: str) -> JobStatus | None:
-        """Return a job's status, or None if FirecREST does not know the job (yet, or any more)."""
+        """Return a job's status, or None if FirecREST says that it knows no such job."""
         try:
             answer = await self._call(token, "job_info", jobid=job_id)
         except FirecrestError as error:
             if error.status == 404 and _UNKNOWN_JOB in error.why:
                 return None
             raise
-        return next((_status(job) for job in _dicts(answer) if str(job.get("jobId")) == job_id), None)
+        job = next((each for each in _dicts(answer) if str(each.get("jobId")) == job_id), None)
+        if job is None:
+            # Only a plain 404 says that a job is not known.
+            raise FirecrestError(f"FirecREST's answer does not speak of job {job_id}.", status=200)
+        return _status(job)
 
     async def cancel(self, token: str, job_id: str) -> None:
         """Cancel a job; one that has already ended, or is not known, counts as cancelled."""

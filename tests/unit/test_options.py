@@ -172,3 +172,8 @@ class TestForm:
     def test_an_upload_is_refused(self):
         options = options_from_form({"partition": [{"filename": "x", "body": b"normal"}]})
         assert set(errors(options)) == {"partition"}
+
+
+@pytest.mark.parametrize("options", [None, [], ["partition"], "partition=debug", 1, True])
+def test_options_that_are_no_object_are_refused(options):
+    assert errors(options) == {"": "options are an object of names and values"}

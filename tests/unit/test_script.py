@@ -16,7 +16,7 @@ from support import program
 
 from launcher.clusters import Cluster, LaunchSite, log_path, parse_options, render
 from launcher.clusters.script import template_directory
-from launcher.errors import InvalidFile, InvalidOptions
+from launcher.errors import InvalidFile, LauncherError, InvalidOptions
 from launcher.protocol import ScriptExit, parse_event
 
 TICKET = "5ec2e7" + "0" * 58
@@ -142,7 +142,7 @@ class TestText:
         ["", "alice\n", "alice; reboot", "../root", "-rf", "$(id)", "a b", "älice", "a" * 65, ".", "a/b"],
     )
     def test_a_user_whom_no_cluster_can_have_is_refused(self, user):
-        with pytest.raises(ValueError, match="not a name that a cluster's user can have"):
+        with pytest.raises(LauncherError, match="not a name that a user of a cluster can have"):
             LaunchSite(launch_id=LAUNCH_ID, ticket=TICKET, hub_api_url="http://hub/hub/api", user=user)
 
     @pytest.mark.parametrize("wrong", ["", "a" * 31, "A" * 64, "a" * 64 + "\n", "$(id)" + "a" * 60])

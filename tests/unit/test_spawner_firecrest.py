@@ -140,7 +140,7 @@ class TestStatus:
         assert request.headers["Authorization"] == "Bearer alices-token"
 
     async def test_calls_at_once_use_each_its_own_token(self, wire):
-        wire.answers(job())
+        wire.answers({"jobs": [job(jobId=str(each))["jobs"][0] for each in range(20)]})
         await asyncio.gather(*(wire.firecrest.status(f"token-{each}", str(each)) for each in range(20)))
         sent = {
             request.url.path.rpartition("/")[2]: request.headers["Authorization"] for request in wire.requests
@@ -196,9 +196,9 @@ class TestStatus:
     @pytest.mark.parametrize(
         "body", [{"jobs": []}, {"jobs": None}, job(jobId="43"), {"jobs": {"jobId": "42"}}, {"jobs": ["42"]}]
     )
-    async def test_an_answer_without_it(self, wire, body):
+    async def test_an_answer_without_it_is_an_error(self, wire, body):
         wire.answers(body)
-        assert await wire.firecrest.status("token", "42") is None
+        assert (await refused(wire.firecrest.status("token", "42"))).status == 200
 
     @pytest.mark.parametrize(
         ("status", "body"),
