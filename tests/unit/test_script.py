@@ -16,7 +16,7 @@ from support import program
 
 from launcher.clusters import Cluster, LaunchSite, log_path, parse_options, render
 from launcher.clusters.script import template_directory
-from launcher.errors import InvalidFile, LauncherError, InvalidOptions
+from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 from launcher.protocol import ScriptExit, parse_event
 
 TICKET = "5ec2e7" + "0" * 58
