@@ -16,6 +16,7 @@ from launcher.protocol import (
     EVENTS_PATH,
     MAX_MESSAGE_BYTES,
     SIGNATURE_HEADER,
+    EventKind,
     ProtocolError,
     ScriptExit,
     derive_launch_key,
@@ -127,6 +128,7 @@ class EventsHandler(_NodeHandler):
             return
         if isinstance(event, ScriptExit):
             launch.script_ended(event.exit_code)
+            self._ended(launch)
         else:
             signature = self.request.headers.get(SIGNATURE_HEADER, "")
             if not verify(self.launch_key(launch), self.body, signature):
@@ -136,6 +138,8 @@ class EventsHandler(_NodeHandler):
                 launch.sequence = event.sequence
                 problem = launch.spawner.happened(launch, event) if launch.spawner else ""
                 launch.heard(event)
+                if event.kind is EventKind.STOPPING:
+                    self._ended(launch)
                 if problem:
                     self.answer(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
                     return
@@ -143,6 +147,10 @@ class EventsHandler(_NodeHandler):
             self.refuse("This server was stopped.")
             return
         self.answer(HTTPStatus.OK, "noted")
+
+    def _ended(self, launch: Launch) -> None:
+        if launch.spawner:
+            launch.spawner.said_to_end(launch)
 
 
 HANDLERS = [(f"/api/{CLAIM_PATH}", ClaimHandler), (f"/api/{EVENTS_PATH}", EventsHandler)]

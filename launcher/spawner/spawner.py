@@ -271,6 +271,9 @@ class LauncherSpawner(Spawner):
         self._save(launch)
         self.log.info("Launch %s of %s is job %s", record.launch_id, self.user.name, job_id)
         launch.say(10, f"Submitted as job {job_id}")
+        if not launch.wanted:
+            launch.submission = None
+            await self.stop()
 
     async def _until_ready(self, launch: Launch) -> str:
         """Wait until the server listens, looking at the job from time to time."""
@@ -356,7 +359,6 @@ class LauncherSpawner(Spawner):
         launch.last_event = time.monotonic()
         launch.say(40, f"Running on {claim.node} as job {record.job_id}")
         environment = {name: str(value) for name, value in self.get_env().items() if name != "JPY_API_TOKEN"}
-        environment["JUPYTERHUB_ACTIVITY_INTERVAL"] = environment.get("JUPYTERHUB_ACTIVITY_INTERVAL", "300")
         return ClaimAnswer(
             launch_id=record.launch_id,
             launch_key=launch_key,
@@ -377,10 +379,12 @@ class LauncherSpawner(Spawner):
                 launch.say(70, "JupyterLab is starting")
             elif event.kind is EventKind.READY:
                 return self._ready(launch, event)
-        elif event.kind is EventKind.STOPPING and record.phase is Phase.READY:
-            launch.ended = event.message or event.reason
-            _run_detached(self.poll_and_notify())
         return ""
+
+    def said_to_end(self, launch: Launch) -> None:
+        """Look at once after a server that was ready, when its node or its script has said that it ends."""
+        if launch.record.phase is Phase.READY:
+            _run_detached(self.poll_and_notify())
 
     def _ready(self, launch: Launch, event: Event) -> str:
         """Build the server's URL from what the node reports, if it lies where a server may be."""
@@ -392,6 +396,7 @@ class LauncherSpawner(Spawner):
             )
             return str(error)
         launch.record.phase = Phase.READY
+        self._save(launch)
         launch.touch()
         return ""
 
@@ -433,8 +438,9 @@ class LauncherSpawner(Spawner):
     async def get_url(self) -> str:
         """Return the server's URL once it answers, or once its job is known to be dead.
 
-        After a restart JupyterHub stops a server that does not answer within `http_timeout`: it must not
-        be told of one that a short hole in the network hides.
+        The record's URL counts: a hub that died right after `ready` has not saved its own. After a restart
+        JupyterHub stops a server that does not answer within `http_timeout`: it must not be told of one
+        that a short hole in the network hides.
         """
         pause = 1.0
         while self._launch and self._launch.record.phase is Phase.READY:
@@ -445,11 +451,14 @@ class LauncherSpawner(Spawner):
                 self.log.exception("Server %s: can't tell whether it is there", self._log_name)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 30.0)
-        return str(self.server.url)
+        return self._url_of(self._launch.record) if self._launch else str(self.server.url)
+
+    def _url_of(self, record: LaunchRecord) -> str:
+        return f"{record.url}{self.server.base_url if self.server else '/'}"
 
     async def _probe(self, record: LaunchRecord) -> bool:
         key = derive_launch_key(self.user.settings["cookie_secret"], record.launch_id)
-        return await probe.answers(f"{record.url}{self.server.base_url if self.server else '/'}", key)
+        return await probe.answers(self._url_of(record), key)
 
     # ---- Stop
 
@@ -471,9 +480,11 @@ class LauncherSpawner(Spawner):
         record.phase = Phase.ENDING
         self._save(launch)
         launch.touch()
-        if launch.submission and not launch.submission.done():
-            # The id is on its way; start() must return at once, but the job must not be forgotten.
-            await asyncio.wait({launch.submission}, timeout=self.stop_timeout)
+        submission = launch.submission
+        if submission and not submission.done():
+            # The job's id is on its way, and the submit itself cancels a job that nobody wants any more.
+            await asyncio.wait({submission}, timeout=self.stop_timeout)
+            return
         if record.job_id:
             await self._jobs.cancel(record.job_id)
             if wait and not await self._jobs.ended(record.job_id, within=self.stop_timeout):

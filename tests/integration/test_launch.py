@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -222,3 +224,37 @@ async def waiting(site, someone) -> bool:
 
 async def stopped(someone) -> bool:
     return await someone.server_model() is None
+
+
+async def test_a_job_whose_id_comes_after_stop_is_cancelled(site, person):
+    alice = await person()
+
+    async def answer_late(_, carry_out):
+        answer = await carry_out()
+        await asyncio.sleep(4)
+        return answer
+
+    slots, site.scheduler.slots = site.scheduler.slots, 0
+    try:
+        with site.gateway.faults.add(answer_late, method="POST") as late:
+            starting = asyncio.create_task(alice.start())
+            await late.acted.wait()
+            await eventually(lambda: waiting(site, alice))
+            answer = await alice.api("DELETE", f"users/{alice.name}/server")
+            assert answer.status_code in (202, 204)
+            await eventually(alice.no_jobs)
+            await starting
+            await eventually(lambda: stopped(alice))
+    finally:
+        site.scheduler.slots = slots
+
+
+async def test_a_server_that_is_killed_is_noticed_at_once(site, person):
+    alice = await person()
+    await alice.start()
+    server = int(await alice.compute("import os; print(os.getppid())"))
+    os.kill(server, signal.SIGKILL)
+    began = time.monotonic()
+    await eventually(lambda: stopped(alice))
+    assert time.monotonic() - began < 20
+    await eventually(alice.no_jobs)
