@@ -10,6 +10,7 @@ READY := .venv/.ready
 help: ## Show this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
 		while IFS="$$(printf '\t')" read -r target text; do printf '  %-32s %s\n' "$$target" "$$text"; done
+	@echo "  ARGS='...' is handed on: make demo ARGS='--port 8000', make unit ARGS='-k form'"
 
 setup: $(READY) ## Make .venv with every extra, from the hashed lock
 

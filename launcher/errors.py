@@ -11,7 +11,7 @@
     ├── CheckFailed              7   a step of a check did not hold
     ├── FirecrestError           8   FirecREST refused, or did not answer
     │   └── JobRejected          9   the scheduler's own refusal, in its words
-    └── LaunchError                  on the compute node:
+    └── LaunchError             19   on the compute node:
         ├── HubUnreachable      20   no answer from the hub
         ├── LaunchRefused       21   the hub no longer wants this job
         ├── PreflightFailed     22   the session would be useless
@@ -98,13 +98,23 @@ class FirecrestError(LauncherError):
 
     Args:
         status: The HTTP status, or None if there was no answer.
+        may_have_happened: Whether what was asked for may have been carried out all the same.
     """
 
     exit_code = 8
 
-    def __init__(self, what: str, *, why: str = "", todo: str = "", status: int | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str = "",
+        todo: str = "",
+        status: int | None = None,
+        may_have_happened: bool = False,
+    ) -> None:
         super().__init__(what, why=why, todo=todo)
         self.status = status
+        self.may_have_happened = may_have_happened
 
 
 class JobRejected(FirecrestError):

@@ -122,9 +122,9 @@ class Event:
         launch_id: 32 hexadecimal digits.
         kind: What happened.
         sequence: Grows with each event of a launch; the hub refuses to go back.
-        address: With `ready`: numeric address or name at which the server listens.
+        address: With `ready`: numeric address at which the server listens.
         port: With `ready`: TCP port.
-        reason: With `stopping`: a short word (`exit`, `failed`, `terminated`, `not-wanted`).
+        reason: With `stopping`: a short word (`exit`, `failed`, `terminated`, `walltime`, `not-wanted`).
         message: With `stopping`: sentences for the user.
         exit_code: With `stopping`: the exit code.
     """

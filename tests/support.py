@@ -25,7 +25,7 @@ PACKAGES = {"sbatch": "slurm-client slurmctld slurmd munge"}
 
 def missing(what: str, how: str) -> None:
     """Skip the test and say how to get what it needs; where nothing may be missing, fail."""
-    text = f"{what} is missing; {how}"
+    text = f"{what}: {how}"
     if os.environ.get("CI") == "true":
         pytest.fail(text)
     pytest.skip(text)
@@ -35,7 +35,7 @@ def program(name: str) -> str:
     """Return the path of a program that the test can't do without."""
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if not found:
-        missing(name, f"as root: apt-get install {PACKAGES.get(name, name)}")
+        missing(f"{name} is not installed", f"as root: apt-get install {PACKAGES.get(name, name)}")
     return str(found)
 
 

@@ -17,13 +17,13 @@ from launcher.errors import LauncherError
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""JupyterLab on the compute nodes of an HPC cluster.
+    """JupyterLab on the compute nodes of an HPC cluster.
 
     \b
     Examples:
       launcher demo           a whole site on this machine, to try in a browser
       launcher demo --check   the same, tried by a program: exit code 0 when all of it works
-    """
+    """  # noqa: D301 - click's mark is the character itself
 
 
 cli.add_command(demo)

@@ -32,7 +32,7 @@ from launcher.errors import MissingPart, UsageError
 )
 @click.option("--json", "as_json", is_flag=True, help="With --check: print the result as a JSON object.")
 def demo(port: int | None, scheduler: str, state: Path | None, *, check: bool, as_json: bool) -> None:
-    r"""Run a whole site on this machine.
+    """Run a whole site on this machine.
 
     JupyterHub and its proxy, an OpenID Connect provider, a FirecREST-compatible gateway and a scheduler,
     with two accounts, all on 127.0.0.1. Ctrl-C ends it and leaves nothing behind.
@@ -45,7 +45,7 @@ def demo(port: int | None, scheduler: str, state: Path | None, *, check: bool, a
 
     Exit code 0 when all held, 2 for a wrong command line, 5 when a program is missing, 6 when a part of the
     site did not start or ended, 7 when a step of the check did not hold.
-    """
+    """  # noqa: D301 - click's mark is the character itself
     if as_json and not check:
         raise UsageError("--json goes with --check.")
     try:

@@ -3,14 +3,14 @@
 from launcher.clusters.files import load_cluster
 from launcher.clusters.model import Cluster, Firecrest, Partition
 from launcher.clusters.options import LaunchRequest, options_from_form, parse_options
-from launcher.clusters.script import JOB_NAME, LaunchSite, log_path, render
+from launcher.clusters.script import JOB_NAME, LaunchFacts, log_path, render
 
 __all__ = [
     "JOB_NAME",
     "Cluster",
     "Firecrest",
+    "LaunchFacts",
     "LaunchRequest",
-    "LaunchSite",
     "Partition",
     "load_cluster",
     "log_path",

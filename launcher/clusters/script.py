@@ -26,7 +26,7 @@ _HEX = re.compile(r"[0-9a-f]{32,64}")
 
 
 @dataclass(frozen=True)
-class LaunchSite:
+class LaunchFacts:
     """What a script must know of the launch that it is for.
 
     Attributes:
@@ -67,21 +67,21 @@ def log_path(cluster: Cluster, user: str, job_id: str) -> str:
 
 
 def render(
-    cluster: Cluster, request: LaunchRequest, site: LaunchSite, *, directories: Sequence[Path] | None = None
+    cluster: Cluster, request: LaunchRequest, facts: LaunchFacts, *, directories: Sequence[Path] = ()
 ) -> str:
     """Return the batch script; the same arguments give the same bytes.
 
     Args:
         cluster: The cluster file.
         request: What the user may have.
-        site: The launch.
-        directories: Where batch templates are sought, the first hit wins; by default this project's own.
+        facts: The launch.
+        directories: Where batch templates are sought before this project's own; the first hit wins.
 
     Raises:
         InvalidFile: If the batch template has a mistake.
     """
     environment = ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader([str(path) for path in directories or (template_directory(),)]),
+        loader=FileSystemLoader([str(path) for path in (*directories, template_directory())]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -90,7 +90,7 @@ def render(
     environment.filters["sh"] = lambda value: shlex.quote(str(value))
     try:
         return environment.get_template(cluster.template).render(
-            cluster=cluster, request=request, launch=site, job_name=JOB_NAME, log_name="jupyterlab-%j.log"
+            cluster=cluster, request=request, launch=facts, job_name=JOB_NAME, log_name="jupyterlab-%j.log"
         )
     except Exception as error:
         # A template is a program, whose lines Jinja puts into the traceback among Python's.

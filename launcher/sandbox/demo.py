@@ -14,7 +14,7 @@ import click
 from launcher.errors import CheckFailed, SandboxError
 from launcher.sandbox.check import Report, Step
 from launcher.sandbox.check import check as check_hub
-from launcher.sandbox.processes import is_free
+from launcher.sandbox.processes import check_port
 from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
 
@@ -74,10 +74,8 @@ async def _check(site: Site, *, quiet: bool) -> Report:
 
 @contextlib.asynccontextmanager
 async def _site(scheduler: str, port: int | None, state: Path | None) -> AsyncIterator[Site]:
-    if port and not is_free(port):
-        raise SandboxError(
-            f"Port {port} is taken.", todo="Name another --port, or none: a free one is found."
-        )
+    if port:
+        check_port(port)
     with state_directory(state) as directory:
         site = Site(directory, scheduler=scheduler, port=port or 0)
         await site.start(lambda line: click.echo(f"{line} …", err=True))
@@ -116,7 +114,7 @@ def _welcome(site: Site) -> None:
         f"JupyterHub is at {site.url}",
         "",
         "Log in as one of",
-        *(f"  {account.name}   password {account.password}" for account in site.accounts),
+        *(f"  {account.name:<8} password {account.password}" for account in site.accounts),
         "",
         "Then press Start: a Slurm job runs JupyterLab, and the browser lands in it."
         if site.scheduler.kind == "slurm"

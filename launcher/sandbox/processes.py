@@ -114,12 +114,18 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def is_free(port: int) -> bool:
-    """Tell whether a port of 127.0.0.1 can be listened on."""
+def check_port(port: int) -> None:
+    """Check that a port of 127.0.0.1 can be listened on.
+
+    Raises:
+        SandboxError: If it can't.
+    """
     with socket.socket() as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            raise SandboxError(
+                f"Port {port} can't be used: {error.strerror}.",
+                todo="Name another --port, or none: a free one is found.",
+            ) from None

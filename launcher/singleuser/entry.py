@@ -23,8 +23,9 @@ from its environment:
   LAUNCHER_HUB_URL        the hub's API, such as https://hub.example.org/hub/api
   LAUNCHER_CLAIM_TIMEOUT  seconds to go on asking a hub that does not answer (default: 120)
 
-Exit codes: 0 ended, 2 not started by a batch script, 20 hub not reachable, 21 not wanted by the hub,
-22 a preflight failed, 23 nothing to listen on, 24 JupyterLab missing or not starting.
+Exit codes: 0 ended, 1 JupyterLab broke down, 2 not started by a batch script, 20 hub not reachable,
+21 not wanted by the hub, 22 a preflight failed, 23 nothing to listen on, 24 JupyterLab missing or not
+starting.
 """
 
 
@@ -37,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(_HELP)
         return 0
+    if arguments:
+        print(f"launcher-singleuser: unknown argument {arguments[0]!r}; see --help", file=sys.stderr)
+        return UsageError.exit_code
     try:
         return _run()
     except LauncherError as error:

@@ -7,7 +7,7 @@ from html import escape
 
 from jupyterhub.spawner import SpawnException
 
-from launcher.errors import FirecrestError, InvalidOptions, JobRejected, LauncherError
+from launcher.errors import FirecrestError, InvalidFile, InvalidOptions, JobRejected, LauncherError
 from launcher.spawner.firecrest import JobStatus
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -18,6 +18,13 @@ _ADVICE = {
     "NODE_FAIL": "The compute node failed. Press Start again: the job will get another node.",
     "CANCELLED": "The job was cancelled, by you or an administrator. Press Start again if you want it.",
     "PREEMPTED": "A job of higher priority took the node. Press Start again.",
+}
+
+
+_ADVICE_BY_EXIT_CODE = {
+    126: "The launcher on the node can't be run. Tell the site's support.",
+    127: "The launcher is not on the node. Tell the site's support.",
+    137: "Something killed it; most often it used more memory than it had.",
 }
 
 
@@ -56,6 +63,13 @@ def from_error(error: LauncherError) -> LaunchFailed:
     if isinstance(error, InvalidOptions):
         lines = [f"{name}: {text}" if name else text for name, text in error.fields.items()]
         return LaunchFailed("\n".join(["These options can't be used.", *lines]), reason="options")
+    if isinstance(error, InvalidFile):
+        return LaunchFailed(
+            "The hub's description of this cluster has a mistake.\n"
+            "Tell the site's support: the hub's log names it.",
+            reason="configuration",
+            status_code=424,
+        )
     if isinstance(error, JobRejected):
         return LaunchFailed(str(error), reason="rejected")
     if isinstance(error, FirecrestError):
@@ -75,7 +89,7 @@ def job_ended(job_id: str, status: JobStatus, log: list[str]) -> LaunchFailed:
         details.append(f"signal {status.signal}")
     elif status.exit_code is not None:
         details.append(f"exit code {status.exit_code}")
-    advice = _ADVICE.get(status.state, "")
+    advice = _ADVICE.get(status.state) or _ADVICE_BY_EXIT_CODE.get(status.exit_code or 0, "")
     text = how + (f" ({', '.join(details)})" if details else "") + "." + (f"\n{advice}" if advice else "")
     return LaunchFailed(text, reason=f"job_{status.state.lower()}", log=log)
 
@@ -85,4 +99,15 @@ def node_said(job_id: str, message: str, exit_code: int | None, log: list[str]) 
     which = f"Job {job_id}" if job_id else "The job"
     code = "" if exit_code is None else f" (exit code {exit_code})"
     said = f"{which} ended before JupyterLab was ready{code}."
-    return LaunchFailed(f"{said}\n{message}" if message else said, reason="node", log=log)
+    more = message or _ADVICE_BY_EXIT_CODE.get(exit_code or 0, "")
+    return LaunchFailed(f"{said}\n{more}" if more else said, reason="node", log=log)
+
+
+def unclaimed(job_id: str, seconds: int, log: list[str]) -> LaunchFailed:
+    """Return the failure of a job that runs, but has said nothing to the hub for so many seconds."""
+    return LaunchFailed(
+        f"Job {job_id} runs, but did not reach the hub for {seconds} seconds.\n"
+        "The node may not reach it, or the environment could not be mounted. Tell the site's support.",
+        reason="unclaimed",
+        log=log,
+    )

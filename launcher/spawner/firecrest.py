@@ -31,6 +31,8 @@ _ALIVE = frozenset(
 )
 # Other 404s speak of a wrong system, or come from a proxy whose FirecREST restarts.
 _UNKNOWN_JOB = "Job not found"
+# A 500 or a 408 may come although the job was submitted.
+_NOT_CARRIED_OUT = frozenset({400, 401, 403, 404, 422, 429, 503})
 _GONE_WORDS = (_UNKNOWN_JOB, "Invalid job id specified", "already completing or completed")
 
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -54,7 +56,6 @@ class JobStatus:
         exit_code: Exit code, or None while there is none.
         signal: The signal that ended it, or None.
         nodes: Slurm's host list; empty while it waits.
-        expected_start: Seconds since the epoch, or None.
     """
 
     state: str
@@ -62,7 +63,6 @@ class JobStatus:
     exit_code: int | None = None
     signal: int | None = None
     nodes: str = ""
-    expected_start: int | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -111,7 +111,7 @@ class Firecrest:
 
         Raises:
             JobRejected: If the scheduler refused the job.
-            FirecrestError: If there was no usable answer; unless `status` says otherwise, the job may exist.
+            FirecrestError: If there was no usable answer; the job may exist if `may_have_happened`.
         """
         try:
             answer = await self._call(token, "submit", working_dir=working_directory, script_str=script)
@@ -123,7 +123,9 @@ class Firecrest:
             raise
         job_id = str(answer.get("jobId", "")) if isinstance(answer, dict) else ""
         if not (job_id.isascii() and job_id.isdecimal()):
-            raise FirecrestError("FirecREST took the job but did not tell its id.", status=201)
+            raise FirecrestError(
+                "FirecREST took the job but did not tell its id.", status=201, may_have_happened=True
+            )
         return job_id
 
     async def status(self, token: str, job_id: str) -> JobStatus | None:
@@ -165,14 +167,17 @@ class Firecrest:
         except FirecrestException as error:
             response = error.responses[-1]
             raise FirecrestError(
-                "FirecREST refused the request.", why=_message(response), status=response.status_code
+                "FirecREST refused the request.",
+                why=_message(response),
+                status=response.status_code,
+                may_have_happened=response.status_code not in _NOT_CARRIED_OUT,
             ) from None
         except (httpx.HTTPError, TimeoutError, ValueError, TypeError, KeyError) as error:
             raise FirecrestError(
                 "FirecREST did not answer.",
                 why=f"{type(error).__name__} at {self._url}",
                 todo="Try again in some minutes; if it stays so, tell the site's support.",
-                status=-1 if isinstance(error, httpx.ConnectError) else None,
+                may_have_happened=not isinstance(error, httpx.ConnectError),
             ) from None
 
 
@@ -194,7 +199,6 @@ def _dicts(answer: Any) -> list[dict[str, Any]]:
 def _status(job: dict[str, Any]) -> JobStatus:
     """Read one job of an answer; whatever is not of the expected type is left out."""
     status = job["status"] if isinstance(job.get("status"), dict) else {}
-    times = job["time"] if isinstance(job.get("time"), dict) else {}
     nodes = _text(job.get("nodes"))
     state = (_text(status.get("state")).split() or [""])[0]
     return JobStatus(
@@ -203,7 +207,6 @@ def _status(job: dict[str, Any]) -> JobStatus:
         exit_code=_number(status.get("exitCode")),
         signal=_number(status.get("interruptSignal")) or None,
         nodes="" if nodes == "None assigned" else nodes,
-        expected_start=_number(times.get("start")) if state == "PENDING" else None,
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from launcher.clusters import Cluster
+from launcher.clusters import Cluster, parse_options
+from launcher.errors import InvalidOptions
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("launcher.spawner"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -22,9 +23,13 @@ def render_form(cluster: Cluster, chosen: Mapping[str, Any], errors: Mapping[str
         chosen: What is filled in at first: earlier options, or input that was refused.
         errors: Field name → what is wrong with it.
     """
+    try:
+        defaults = parse_options(cluster, {}).as_options()
+    except InvalidOptions:
+        defaults = {}  # no time fits the first partition: the user must choose both
     return _ENVIRONMENT.get_template("form.html").render(
         cluster=cluster,
-        chosen={name: str(value)[:200] for name, value in chosen.items()},
+        chosen={name: str(value)[:200] for name, value in {**defaults, **chosen}.items()},
         errors={name: text for name, text in errors.items() if name in ("partition", "time")},
         others={name: text for name, text in errors.items() if name not in ("partition", "time")},
         duration=duration,

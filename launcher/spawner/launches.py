@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from jupyterhub import orm
 from sqlalchemy.orm import Session
 
+from launcher.clusters import Cluster
 from launcher.protocol import Event, EventKind, ticket_hash
 from launcher.spawner.record import LaunchRecord, Phase
 
@@ -24,6 +25,7 @@ class Launch:
     Attributes:
         record: What is saved of it.
         spawner: The spawner that made or adopted it in this process, or whose server is ready.
+        cluster: The cluster file that it began with in this process, if it did.
         last_event: `time.monotonic()` of the last message from the node, or None.
         sequence: Sequence number of the last event.
         submission: The submit under way, if any.
@@ -36,6 +38,7 @@ class Launch:
     def __init__(self, record: LaunchRecord) -> None:
         self.record = record
         self.spawner: LauncherSpawner | None = None
+        self.cluster: Cluster | None = None
         self.last_event: float | None = None
         self.sequence = 0
         self.submission: asyncio.Task[None] | None = None

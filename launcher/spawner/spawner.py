@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from functools import lru_cache
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,13 @@ from traitlets import Float, List, Unicode, default
 
 from launcher.clusters import (
     Cluster,
+    LaunchFacts,
     LaunchRequest,
-    LaunchSite,
-    load_cluster,
     options_from_form,
     parse_options,
     render,
 )
-from launcher.errors import FirecrestError, InvalidFile, InvalidOptions, JobRejected, LauncherError
+from launcher.errors import InvalidOptions, LauncherError
 from launcher.protocol import (
     ALIVE_INTERVAL,
     Claim,
@@ -37,30 +36,28 @@ from launcher.protocol import (
 )
 from launcher.spawner import failure, probe
 from launcher.spawner.address import server_url
-from launcher.spawner.firecrest import JobStatus, Verdict
+from launcher.spawner.cluster_file import current_cluster
+from launcher.spawner.detached import run_detached
+from launcher.spawner.firecrest import Verdict
 from launcher.spawner.form import render_form
 from launcher.spawner.jobs import UserJobs
 from launcher.spawner.launches import Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+from launcher.spawner.start import Start
 
 TICKET_MARGIN = 600.0
 """Seconds that a ticket outlives `start_timeout`."""
 
 _ALIVE_FOR = 2.5 * ALIVE_INTERVAL
-_TASKS: set[asyncio.Task[Any]] = set()
 
 
-def _run_detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run something that the cancelling of its caller must not cancel."""
-    task = asyncio.create_task(work)
-    _TASKS.add(task)
-    task.add_done_callback(_TASKS.discard)
-    return task
-
-
-@lru_cache(maxsize=64)
-def _load_cluster(path: Path, _changed: int) -> Cluster:
-    return load_cluster(path)
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn this project's errors into failures that JupyterHub shows."""
+    try:
+        yield
+    except LauncherError as error:
+        raise failure.from_error(error) from None
 
 
 class LauncherSpawner(Spawner):
@@ -95,18 +92,8 @@ class LauncherSpawner(Spawner):
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster file, read and checked again whenever it was changed."""
-        path = Path(self.cluster_file)
-        try:
-            return _load_cluster(path, path.stat().st_mtime_ns)
-        except (OSError, InvalidFile) as error:
-            self.log.error("The cluster file can't be used:\n%s", error)
-            raise failure.LaunchFailed(
-                "The hub's description of this cluster has a mistake.\n"
-                "Tell the site's support: the hub's log names it.",
-                reason="cluster_file",
-                status_code=424,
-            ) from None
+        """The cluster file as it is now, or as it last was without a mistake."""
+        return current_cluster(self.user.settings, Path(self.cluster_file), self.log)
 
     @property
     def _jobs(self) -> UserJobs:
@@ -116,7 +103,8 @@ class LauncherSpawner(Spawner):
         """Return the form, filled in with what this user sent last, errors beside the fields."""
         rejected = self._rejected.pop(self.user.name, None)
         chosen, errors = rejected or (self.orm_spawner.user_options or {}, {})
-        return render_form(self.cluster, chosen, errors)
+        with _failures():
+            return render_form(self.cluster, chosen, errors)
 
     @property
     def _rejected(self) -> dict[str, tuple[Mapping[str, Any], Mapping[str, str]]]:
@@ -128,11 +116,12 @@ class LauncherSpawner(Spawner):
     def _options_from_form(self) -> Any:
         def convert(form: Mapping[str, list[Any]]) -> dict[str, Any]:
             options = options_from_form(form)
-            try:
-                return parse_options(self.cluster, options).as_options()
-            except InvalidOptions as error:
-                self._rejected[self.user.name] = (options, error.fields)
-                raise failure.from_error(error) from None
+            with _failures():
+                try:
+                    return parse_options(self.cluster, options).as_options()
+                except InvalidOptions as error:
+                    self._rejected[self.user.name] = (options, error.fields)
+                    raise
 
         return convert
 
@@ -145,10 +134,8 @@ class LauncherSpawner(Spawner):
     def _apply_user_options(self) -> Any:
         def apply(_: Spawner, options: Mapping[str, Any]) -> None:
             self._request = None
-            try:
+            with _failures():
                 self._request = parse_options(self.cluster, options)
-            except InvalidOptions as error:
-                raise failure.from_error(error) from None
 
         return apply
 
@@ -201,11 +188,24 @@ class LauncherSpawner(Spawner):
         request = self._request
         if request is None:
             raise failure.LaunchFailed("The options were not checked.", reason="options")
-        try:
-            launch = await self._adopt(request) or self._submit_new(request)
-            return await self._until_ready(launch)
-        except LauncherError as error:
-            raise failure.from_error(error) from None
+        with _failures():
+            cluster = self.cluster
+            launch, script = await self._adopt(request), ""
+            if launch is None:
+                launch, script = self._new_launch(cluster, request)
+            launch.cluster = cluster
+            start = Start(
+                launch,
+                cluster,
+                self._jobs,
+                interval=self.job_poll_interval,
+                save=lambda: self._save(launch),
+                end=self.stop,
+                log=self.log,
+            )
+            if script:
+                start.submit(script)
+            return await start.until_ready()
 
     async def _adopt(self, request: LaunchRequest) -> Launch | None:
         """Return the launch of an earlier hub if its job still waits; end any other."""
@@ -224,120 +224,30 @@ class LauncherSpawner(Spawner):
         await self._end(launch)
         return None
 
-    def _submit_new(self, request: LaunchRequest) -> Launch:
-        """Save the record of a new launch, then begin its submit."""
+    def _new_launch(self, cluster: Cluster, request: LaunchRequest) -> tuple[Launch, str]:
+        """Save the record of a new launch; return it with its script."""
         ticket = new_ticket()
-        site = LaunchSite(
+        facts = LaunchFacts(
             launch_id=new_launch_id(),
             ticket=ticket,
             hub_api_url=self.get_env()["JUPYTERHUB_API_URL"],
             user=self.user.name,
         )
-        directories = [Path(each) for each in self.template_directories] or None
-        script = render(self.cluster, request, site, directories=directories)
+        script = render(
+            cluster, request, facts, directories=[Path(each) for each in self.template_directories]
+        )
         record = LaunchRecord(
-            launch_id=site.launch_id,
+            launch_id=facts.launch_id,
             ticket_hash=ticket_hash(ticket),
             ticket_expires=time.time() + self.start_timeout + TICKET_MARGIN,
-            cluster=self.cluster.name,
+            cluster=cluster.name,
             script_hash=hashlib.sha256(script.replace(ticket, "").encode()).hexdigest(),
             options=request.as_options(),
         )
         launch = self._launch = self._launches.add(Launch(record))
         launch.spawner = self
         self._save_state()
-        launch.submission = _run_detached(self._submit(launch, script))
-        return launch
-
-    async def _submit(self, launch: Launch, script: str) -> None:
-        """Submit; runs on though start() is cancelled, so that the job's id is never lost."""
-        record = launch.record
-        try:
-            launch.say(5, f"Submitting a job to {self.cluster.title}")
-            job_id = await self._jobs.submit(script)
-        except LauncherError as error:
-            if record.job_id:
-                self.log.warning("Job %s has claimed its launch; its submit failed: %s", record.job_id, error)
-                return
-            # Without a plain refusal the job may exist: then its claim is refused, which ends it.
-            certain = isinstance(error, JobRejected) or getattr(error, "status", None) in (-1, 400, 401, 404)
-            record.phase = Phase.GONE if certain else Phase.ENDING
-            self._save(launch)
-            launch.fail(failure.from_error(error))
-            return
-        record.job_id = job_id
-        if record.phase is Phase.SUBMITTING:
-            record.phase = Phase.SUBMITTED
-        self._save(launch)
-        self.log.info("Launch %s of %s is job %s", record.launch_id, self.user.name, job_id)
-        launch.say(10, f"Submitted as job {job_id}")
-        if not launch.wanted:
-            launch.submission = None
-            await self.stop()
-
-    async def _until_ready(self, launch: Launch) -> str:
-        """Wait until the server listens, looking at the job from time to time."""
-        record = launch.record
-        interval, running_since = self.job_poll_interval, None
-        next_look = time.monotonic() + min(1.0, interval)
-        while record.phase is not Phase.READY:
-            if launch.failure:
-                await self.stop()
-                raise launch.failure
-            if launch.ended is not None:
-                launch.fail(
-                    failure.node_said(
-                        record.job_id,
-                        launch.ended,
-                        launch.exit_code,
-                        await self._jobs.log_tail(record.job_id),
-                    )
-                )
-                continue
-            if record.job_id and time.monotonic() >= next_look:
-                status = await self._look(launch)
-                if status and status.state == "RUNNING" and record.phase is Phase.SUBMITTED:
-                    running_since = running_since or time.monotonic()
-                    if time.monotonic() - running_since > self.cluster.claim_timeout:
-                        launch.fail(await self._unclaimed(launch))
-                interval = min(interval * 1.3, 5 * self.job_poll_interval)
-                next_look = time.monotonic() + interval
-                continue  # what happened meanwhile wakes nobody
-            await launch.change(timeout=max(0.05, next_look - time.monotonic()) if record.job_id else 60)
-        launch.say(95, "JupyterLab is ready")
-        return record.url
-
-    async def _look(self, launch: Launch) -> JobStatus | None:
-        """Ask FirecREST for the job; say what it does; a job that is dead fails the launch."""
-        record = launch.record
-        try:
-            status = await self._jobs.status(record.job_id)
-        except FirecrestError as error:
-            self.log.warning("Job %s: %s", record.job_id, error)
-            return None
-        if status is None or record.phase is Phase.READY:
-            return status
-        if status.verdict is Verdict.DEAD:
-            log = await self._jobs.log_tail(record.job_id)
-            record.phase = Phase.GONE
-            self._save(launch)
-            launch.fail(failure.job_ended(record.job_id, status, log))
-        elif record.phase is Phase.SUBMITTED:
-            if status.waiting:
-                reason = f": {status.reason}" if status.reason else ""
-                launch.say(20, f"Job {record.job_id} is pending{reason}")
-            elif status.state == "RUNNING":
-                launch.say(30, f"Job {record.job_id} is running on {status.nodes}")
-        return status
-
-    async def _unclaimed(self, launch: Launch) -> failure.LaunchFailed:
-        record = launch.record
-        return failure.LaunchFailed(
-            f"Job {record.job_id} runs, but did not reach the hub for {self.cluster.claim_timeout} seconds.\n"
-            "The node may not reach it, or the environment could not be mounted. Tell the site's support.",
-            reason="unclaimed",
-            log=await self._jobs.log_tail(record.job_id),
-        )
+        return launch, script
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what happens, for the pending page."""
@@ -351,21 +261,25 @@ class LauncherSpawner(Spawner):
 
     def claimed(self, launch: Launch, claim: Claim, launch_key: str) -> ClaimAnswer:
         """Bind a launch to the job that claims it, and return what the job needs."""
-        record = launch.record
+        record, cluster = launch.record, launch.cluster or self.cluster
         record.nonce, record.node = claim.nonce, claim.node
         record.job_id = record.job_id or claim.job_id
         record.phase = Phase.CLAIMED
         self._save(launch)
         launch.last_event = time.monotonic()
         launch.say(40, f"Running on {claim.node} as job {record.job_id}")
+        self.log.info(
+            "Job %s on %s claims launch %s of %s; it has JupyterHub %s",
+            *(claim.job_id, claim.node, record.launch_id, self.user.name, claim.jupyterhub_version),
+        )
         environment = {name: str(value) for name, value in self.get_env().items() if name != "JPY_API_TOKEN"}
         return ClaimAnswer(
             launch_id=record.launch_id,
             launch_key=launch_key,
             environment=environment,
             arguments=list(self.get_args()),
-            networks=[str(network) for network in self.cluster.node_addresses],
-            ports=self.cluster.ports,
+            networks=[str(network) for network in cluster.node_addresses],
+            ports=cluster.ports,
             jupyterhub_version=jupyterhub.__version__,
         )
 
@@ -384,12 +298,12 @@ class LauncherSpawner(Spawner):
     def said_to_end(self, launch: Launch) -> None:
         """Look at once after a server that was ready, when its node or its script has said that it ends."""
         if launch.record.phase is Phase.READY:
-            _run_detached(self.poll_and_notify())
+            run_detached(self.poll_and_notify())
 
     def _ready(self, launch: Launch, event: Event) -> str:
         """Build the server's URL from what the node reports, if it lies where a server may be."""
         try:
-            launch.record.url = server_url(self.cluster, event.address, event.port)
+            launch.record.url = server_url(launch.cluster or self.cluster, event.address, event.port)
         except ValueError as error:
             launch.fail(
                 failure.LaunchFailed(f"The node reported a wrong address.\n{error}", reason="address")
@@ -412,7 +326,7 @@ class LauncherSpawner(Spawner):
             if record.phase is Phase.READY:
                 record.phase = Phase.ENDING
                 self._save(launch)
-                _run_detached(self._see_off(launch))
+                run_detached(self._see_off(launch))
             return launch.exit_code or 0
         if record.phase is not Phase.READY:
             # A launch that an earlier hub began: core drops it without stop(), and the record stays.
@@ -424,7 +338,7 @@ class LauncherSpawner(Spawner):
             return None
         try:
             status = await self._jobs.status(record.job_id)
-        except FirecrestError as error:
+        except LauncherError as error:
             self.log.warning(
                 "Server %s of job %s: can't tell its state: %s", self._log_name, record.job_id, error
             )

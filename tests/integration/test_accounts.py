@@ -28,7 +28,7 @@ NAMES = ("sbtest", "sbtest2", "sbtest3", "sbtest4", "sbtest5")
 @pytest.fixture(autouse=True)
 def root():
     if os.geteuid():
-        missing("root", "run the tests as root")
+        missing("this needs root", "run the tests as root")
     yield
     for name in NAMES:
         with contextlib.suppress(KeyError):

@@ -218,7 +218,7 @@ async def test_a_state_directory_with_too_long_a_path_is_refused(users):
 
 async def test_a_host_name_that_leads_to_the_network_is_replaced(users, monkeypatch):
     if os.geteuid():
-        missing("root", "run the tests as root")
+        missing("this needs root", "run the tests as root")
     real = socket.gethostbyname
     ours = socket.gethostname()
     monkeypatch.setattr(socket, "gethostbyname", lambda name: "192.0.2.1" if name == ours else real(name))
@@ -306,7 +306,7 @@ async def test_nothing_is_left_when_we_are_killed(state):
 
 async def test_it_works_for_an_ordinary_user(state):
     if os.geteuid():
-        missing("root", "run the tests as root")
+        missing("this needs root", "run the tests as root")
     mark = f"700{os.getpid()}"
     # Neither our interpreter nor our clone may be within the user's reach.
     shutil.copytree(
@@ -322,7 +322,7 @@ async def test_it_works_for_an_ordinary_user(state):
             (path for path in (sys.executable, "/usr/bin/python3") if reaches(carol, path)), None
         )
         if not interpreter:
-            missing("a python3 of at least 3.11 for all users", "as root: apt-get install python3")
+            missing("no python3 of at least 3.11 is there for all users", "as root: apt-get install python3")
         command = as_account(
             carol,
             [interpreter, "-c", STANDALONE, str(own), mark],

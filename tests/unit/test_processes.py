@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SandboxError
-from launcher.sandbox.processes import Program, free_ports, is_free
+from launcher.sandbox.processes import Program, check_port, free_ports
 
 
 @pytest.fixture
@@ -170,8 +170,11 @@ class TestPorts:
     def test_free_ports_are_free_and_all_different(self):
         ports = free_ports(5)
         assert len(set(ports)) == 5
-        assert all(is_free(port) for port in ports)
+        for port in ports:
+            check_port(port)
 
-    def test_a_port_that_somebody_listens_on_is_not_free(self):
+    def test_a_port_that_somebody_listens_on_can_not_be_used(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
-            assert not is_free(server.getsockname()[1])
+            port = server.getsockname()[1]
+            with pytest.raises(SandboxError, match=f"Port {port} can't be used: Address already in use"):
+                check_port(port)

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import program
 
-from launcher.clusters import Cluster, LaunchSite, log_path, parse_options, render
-from launcher.clusters.script import template_directory
+from launcher.clusters import Cluster, LaunchFacts, log_path, parse_options, render
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 from launcher.protocol import ScriptExit, parse_event
 
@@ -37,8 +36,8 @@ CLUSTER = Cluster.model_validate(FACTS)
 
 def script(options=None, *, url="https://hub.example.org/hub/api", templates=None, **facts):
     cluster = Cluster.model_validate({**FACTS, **facts})
-    site = LaunchSite(launch_id=LAUNCH_ID, ticket=TICKET, hub_api_url=url, user="alice")
-    directories = [templates, template_directory()] if templates else None
+    site = LaunchFacts(launch_id=LAUNCH_ID, ticket=TICKET, hub_api_url=url, user="alice")
+    directories = [templates] if templates else []
     return render(cluster, parse_options(cluster, options or {}), site, directories=directories)
 
 
@@ -143,16 +142,16 @@ class TestText:
     )
     def test_a_user_whom_no_cluster_can_have_is_refused(self, user):
         with pytest.raises(LauncherError, match="not a name that a user of a cluster can have"):
-            LaunchSite(launch_id=LAUNCH_ID, ticket=TICKET, hub_api_url="http://hub/hub/api", user=user)
+            LaunchFacts(launch_id=LAUNCH_ID, ticket=TICKET, hub_api_url="http://hub/hub/api", user=user)
 
     @pytest.mark.parametrize("wrong", ["", "a" * 31, "A" * 64, "a" * 64 + "\n", "$(id)" + "a" * 60])
     def test_a_ticket_or_launch_id_that_is_none_is_refused(self, wrong):
         for names in ({"ticket": wrong, "launch_id": LAUNCH_ID}, {"ticket": TICKET, "launch_id": wrong}):
             with pytest.raises(ValueError, match="hexadecimal"):
-                LaunchSite(hub_api_url="http://hub/hub/api", user="alice", **names)
+                LaunchFacts(hub_api_url="http://hub/hub/api", user="alice", **names)
 
     def test_no_ticket_shows_when_a_launch_is_printed(self):
-        site = LaunchSite(LAUNCH_ID, TICKET, "http://hub/hub/api", "alice")
+        site = LaunchFacts(LAUNCH_ID, TICKET, "http://hub/hub/api", "alice")
         assert TICKET not in f"{site} {site!r}"
 
 

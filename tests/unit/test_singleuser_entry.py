@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import launcher
+import launcher.singleuser
 from launcher.protocol import ClaimAnswer, EventKind, encode, encode_refusal, parse_claim, parse_event
 
 ROOT = Path(launcher.__file__).parents[1]
@@ -249,3 +249,8 @@ class TestUpToJupyterLab:
         assert len(found["modules"]) < 150
         assert found["files"] < 220
         assert found["folders"] < 30
+
+
+def test_an_unknown_argument_is_refused(capsys):
+    assert launcher.singleuser.main(["--bogus"]) == 2
+    assert "unknown argument '--bogus'" in capsys.readouterr().err

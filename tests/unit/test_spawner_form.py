@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.clusters import Cluster
+from launcher.clusters import Cluster, parse_options
 from launcher.spawner.form import duration, render_form
 
 FACTS = {
@@ -153,3 +153,11 @@ def test_any_refused_input_can_be_shown_again(chosen):
 )
 def test_a_time_is_told_in_words(minutes, words):
     assert duration(minutes) == words
+
+
+def test_the_form_as_it_stands_is_accepted_where_the_default_is_above_the_first_limit():
+    cluster = CLUSTER.model_copy(update={"partitions": CLUSTER.partitions[::-1]})
+    fields = Page(render_form(cluster, {}, {})).fields
+    standing = {name: field["chosen"] for name, field in fields.items()}
+    assert standing == {"partition": "debug", "time": "15"}
+    parse_options(cluster, standing)
