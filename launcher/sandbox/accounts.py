@@ -140,7 +140,7 @@ def as_account(
 
 def _check_reach(account: Account) -> None:
     command = as_account(account, ["test", "-w", str(account.home)])
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, start_new_session=True)
     if done.returncode:
         closed = next((path for path in account.home.parents if not path.stat().st_mode & 0o001), None)
         raise SandboxError(

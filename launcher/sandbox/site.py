@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from launcher.clusters import load_cluster
 from launcher.clusters.script import template_directory
+from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Accounts
 from launcher.sandbox.gateway import Gateway
 from launcher.sandbox.hub import CLIENT_ID, Hub
@@ -50,7 +53,7 @@ class Site:
         self.identity: IdentityProvider
         self.gateway: Gateway
         self.hub: Hub
-        self._stops: list[Callable[[], object]] = []
+        self._stops: list[Callable[[], Awaitable[object]]] = []
 
     @property
     def url(self) -> str:
@@ -69,14 +72,18 @@ class Site:
         try:
             await self._start(say)
         except BaseException:
-            await self.stop()
+            # What went wrong first is what people must read.
+            with contextlib.suppress(SandboxError):
+                await self.stop()
             raise
 
     async def _start(self, say: Callable[[str], None]) -> None:
-        self.accounts = await asyncio.to_thread(Accounts.create, self.state)
-        self._stops.append(self.accounts.remove)
-        software = asyncio.create_task(asyncio.to_thread(stage, self.state / "software"))
-        self._stops.append(lambda: software)
+        # A thread can't be cancelled: what it makes is waited for, then removed.
+        making = asyncio.ensure_future(asyncio.to_thread(Accounts.create, self.state))
+        self._stops.append(partial(_remove, making))
+        self.accounts = await asyncio.shield(making)
+        software = asyncio.ensure_future(asyncio.to_thread(stage, self.state / "software"))
+        self._stops.append(partial(asyncio.wait, {software}))
         self.scheduler = await choose(self._kind, self.state, self.accounts)
         self._stops.append(self.scheduler.stop)
         say(self.scheduler.note or f"Starting the scheduler ({self.scheduler.kind})")
@@ -102,7 +109,7 @@ class Site:
         self._stops.append(self.gateway.stop)
         await self.gateway.start()
         say("Copying what jobs run to where every account can read it")
-        cluster_file = self._cluster_file(await software)
+        cluster_file = self._cluster_file(await asyncio.shield(software))
         say("Starting JupyterHub")
         self._stops.append(self.hub.stop)
         await self.hub.start(self.identity.issuer, cluster_file)
@@ -120,18 +127,19 @@ class Site:
         return path
 
     async def stop(self) -> None:
-        """Stop everything, last first: servers, hub, gateway, scheduler, accounts."""
+        """Stop everything, last first: servers, hub, gateway, scheduler, accounts.
+
+        Raises:
+            SandboxError: If a part did not stop cleanly; all others are stopped all the same.
+        """
         problems = []
         while self._stops:
-            stop = self._stops.pop()
             try:
-                result = stop() if asyncio.iscoroutinefunction(stop) else await asyncio.to_thread(stop)
-                if asyncio.isfuture(result) or asyncio.iscoroutine(result):
-                    await result
+                await self._stops.pop()()
             except Exception as error:  # noqa: BLE001 - the rest must be stopped, too
-                problems.append(error)
+                problems.append(str(error) or type(error).__name__)
         if problems:
-            raise ExceptionGroup("parts of the sandbox did not stop cleanly", problems)
+            raise SandboxError("A part of the site did not stop cleanly.", why="\n".join(problems))
 
     async def live_jobs(self, name: str) -> list[str]:
         """Return the ids of an account's jobs that have not ended."""
@@ -140,3 +148,10 @@ class Site:
             for job in await self.scheduler.jobs()
             if job.account_name == name and not JobState(job.state.split()[0]).ended
         ]
+
+
+async def _remove(making: asyncio.Future[Accounts]) -> None:
+    """Remove the accounts, if they were made."""
+    await asyncio.wait({making})
+    if making.exception() is None:
+        await asyncio.to_thread(making.result().remove)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from launcher.errors import UsageError
 
 _PREFIX = "launcher-demo-"
 _OWNER = "owner"
+# Batch scripts name paths below it.
+_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 
 
 @contextlib.contextmanager
@@ -26,13 +29,21 @@ def state_directory(chosen: Path | None) -> Iterator[Path]:
         UsageError: If the chosen one is not empty, or can't be made.
     """
     if chosen:
+        chosen = chosen.absolute()
+        if not _PATH.fullmatch(str(chosen)):
+            raise UsageError(
+                f"{chosen} can't be used.",
+                todo="Name one of letters, digits and the signs . _ - only.",
+            )
         try:
             chosen.mkdir(parents=True, exist_ok=True)
+            empty = not any(chosen.iterdir())
+            if empty:
+                chosen.chmod(0o711)
         except OSError as error:
-            raise UsageError(f"{chosen} can't be made: {error.strerror}.") from None
-        if any(chosen.iterdir()):
+            raise UsageError(f"{chosen} can't be used: {error.strerror}.") from None
+        if not empty:
             raise UsageError(f"{chosen} is not empty.", todo="Name a new directory for the demo's files.")
-        chosen.chmod(0o711)
         yield chosen.resolve()
         return
     _remove_left_over()

@@ -119,7 +119,7 @@ def remove(name: str, uid: int) -> None:
     kill_all = [program("setpriv"), *identity(uid, user.pw_gid), "/bin/sh", "-c", "kill -KILL -1"]
 
     def gone() -> bool:
-        subprocess.run(kill_all, check=False)
+        subprocess.run(kill_all, check=False, start_new_session=True)
         return not _has_processes(uid)
 
     _wait_until(gone)
@@ -186,7 +186,15 @@ def _change_users(*command: str) -> subprocess.CompletedProcess[str]:
 
     def answered() -> bool:
         environment = {"LC_ALL": "C", "PATH": os.defpath}
-        done = subprocess.run(arguments, check=False, capture_output=True, text=True, env=environment)
+        # A second Ctrl-C, which the terminal sends to the whole group, must not cut it short.
+        done = subprocess.run(
+            arguments,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
         answers.append(done)
         return not re.search("try again later|currently used by process", done.stderr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from launcher import __version__
@@ -49,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run() -> int:
+    # A shell without job control starts what it puts behind with both ignored, and every kernel and terminal
+    # would inherit that: no Ctrl-C there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # Out of the environment before anything else: kernels inherit it.
     ticket = os.environ.pop("LAUNCHER_TICKET", "")
     hub_url = os.environ.pop("LAUNCHER_HUB_URL", "")

@@ -97,7 +97,9 @@ class Reporter(threading.Thread):
                 if event.kind is EventKind.READY:
                     self._end("not-wanted")
                 return
-            if event.kind is EventKind.ALIVE or time.monotonic() > deadline:
+            # Nothing else can tell the hub where the server is.
+            patient = event.kind is EventKind.READY and not self._ending
+            if event.kind is EventKind.ALIVE or (time.monotonic() > deadline and not patient):
                 return
             time.sleep(pause)
             pause = min(pause * 2, 15.0)

@@ -13,7 +13,7 @@ import httpx
 from firecrest.FirecrestException import FirecrestException
 from firecrest.v2 import AsyncFirecrest
 
-from launcher.clusters import Cluster
+from launcher.clusters import JOB_NAME, Cluster
 from launcher.errors import FirecrestError, JobRejected
 
 CALL_TIMEOUT = 30.0
@@ -141,6 +141,19 @@ class Firecrest:
             # Only a plain 404 says that a job is not known.
             raise FirecrestError(f"FirecREST's answer does not speak of job {job_id}.", status=200)
         return _status(job)
+
+    async def find(self, token: str, mark: str) -> str | None:
+        """Return the id of a launch's job that has not ended, by the second line of its script."""
+        jobs = _dicts(await self._call(token, "job_info", name=JOB_NAME))
+        # A server that does not know the filter returns all jobs.
+        named = [
+            job for job in jobs if job.get("name") == JOB_NAME and _status(job).verdict is not Verdict.DEAD
+        ]
+        for job_id in (str(job.get("jobId")) for job in named):
+            metadata = _dicts(await self._call(token, "job_metadata", jobid=job_id))
+            if any(_text(each.get("script")).splitlines()[1:2] == [mark] for each in metadata):
+                return job_id
+        return None
 
     async def cancel(self, token: str, job_id: str) -> None:
         """Cancel a job; one that has already ended, or is not known, counts as cancelled."""

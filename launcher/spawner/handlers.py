@@ -6,7 +6,9 @@ the database, except that a claim saves its record.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import TypeVar
 
 from jupyterhub.apihandlers.base import APIHandler
 from tornado.web import Finish, stream_request_body
@@ -29,6 +31,8 @@ from launcher.protocol import (
 from launcher.spawner.launches import Launch, Launches
 from launcher.spawner.record import Phase
 
+_Message = TypeVar("_Message")
+
 
 @stream_request_body
 class _NodeHandler(APIHandler):
@@ -46,14 +50,23 @@ class _NodeHandler(APIHandler):
             self._too_long()
 
     def data_received(self, chunk: bytes) -> None:
-        self.body += chunk
-        if len(self.body) > MAX_MESSAGE_BYTES:
-            self._too_long()
+        """Keep the body, and of one that is too long just enough to know that it is."""
+        self.body = (self.body + chunk)[: MAX_MESSAGE_BYTES + 1]
 
     def _too_long(self) -> None:
         self.set_header("Connection", "close")
         self.answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A message has at most {MAX_MESSAGE_BYTES} bytes.")
         raise Finish
+
+    def read(self, parse: Callable[[bytes], _Message]) -> _Message:
+        """Return the message that came, or answer 413 or 400 and finish."""
+        if len(self.body) > MAX_MESSAGE_BYTES:
+            self._too_long()
+        try:
+            return parse(self.body)
+        except ProtocolError as error:
+            self.answer(HTTPStatus.BAD_REQUEST, str(error))
+            raise Finish from None
 
     @property
     def launches(self) -> Launches:
@@ -79,13 +92,9 @@ class ClaimHandler(_NodeHandler):
 
     async def post(self) -> None:
         """Answer 200 with what the job needs, 400, 409, 410 in our own words, or 413."""
-        try:
-            claim = parse_claim(self.body)
-        except ProtocolError as error:
-            self.answer(HTTPStatus.BAD_REQUEST, str(error))
-            return
+        claim = self.read(parse_claim)
         launch = self.launches.by_ticket(claim.ticket)
-        if launch is None or not launch.wanted or launch.spawner is None:
+        if launch is None or launch.spawner is None or not launch.wanted or launch.ticket_expired:
             self.refuse(
                 "The hub has no use for this job: it was stopped, replaced, or its time to start is over."
             )
@@ -114,11 +123,7 @@ class EventsHandler(_NodeHandler):
 
     async def post(self) -> None:
         """Answer 200, 400, 403, 410 in our own words, 413, or 422 for an address that can't be right."""
-        try:
-            event = parse_event(self.body)
-        except ProtocolError as error:
-            self.answer(HTTPStatus.BAD_REQUEST, str(error))
-            return
+        event = self.read(parse_event)
         if isinstance(event, ScriptExit):
             launch = self.launches.by_ticket(event.ticket)
         else:

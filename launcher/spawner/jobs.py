@@ -40,6 +40,10 @@ class UserJobs:
         """Return a job's status, or None if FirecREST does not know it (yet, or any more)."""
         return await self._firecrest.status(await access_token(self._user), job_id)
 
+    async def find(self, launch_id: str) -> str | None:
+        """Return the id of the job that a launch's script runs in, if there is one that has not ended."""
+        return await self._firecrest.find(await access_token(self._user), f"# launch {launch_id}")
+
     async def cancel(self, job_id: str) -> None:
         """Cancel a job; one that has already ended counts as cancelled."""
         await self._firecrest.cancel(await access_token(self._user), job_id)

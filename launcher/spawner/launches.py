@@ -32,6 +32,7 @@ class Launch:
         messages: Progress messages so far.
         ended: What the node said when it stopped, or None while it has not.
         exit_code: The exit code that came with it.
+        unknown: How many times in a row the scheduler has said that it knows no such job.
         failure: Why the launch can't succeed, or None.
     """
 
@@ -45,13 +46,21 @@ class Launch:
         self.messages: list[dict[str, Any]] = []
         self.ended: str | None = None
         self.exit_code: int | None = None
+        self.unknown = 0
         self.failure: Exception | None = None
         self._changed = asyncio.Event()
 
     @property
     def wanted(self) -> bool:
-        """Whether the job of this launch should live."""
-        return self.record.phase not in (Phase.ENDING, Phase.GONE)
+        """Whether the job of this launch should live: its server is ready, or somebody waits for it."""
+        if self.record.phase is Phase.READY:
+            return True
+        return self.spawner is not None and self.record.phase not in (Phase.ENDING, Phase.GONE)
+
+    @property
+    def ticket_expired(self) -> bool:
+        """Whether the ticket is too old to claim the launch."""
+        return self.record.ticket_expires <= time.time()
 
     def say(self, percent: int, text: str) -> None:
         """Add a progress message, unless the last one said the same."""
@@ -139,10 +148,9 @@ class Launches:
         self._by_ticket.pop(launch.record.ticket_hash, None)
 
     def get(self, launch_id: str) -> Launch | None:
-        """Return the launch of that id."""
+        """Return the launch of that id, if it is known."""
         return self._by_id.get(launch_id)
 
     def by_ticket(self, ticket: str) -> Launch | None:
-        """Return the launch that a ticket belongs to, if the ticket has not expired."""
-        launch = self._by_id.get(self._by_ticket.get(ticket_hash(ticket), ""))
-        return launch if launch and launch.record.ticket_expires > time.time() else None
+        """Return the launch that a ticket belongs to, if it is known."""
+        return self._by_id.get(self._by_ticket.get(ticket_hash(ticket), ""))

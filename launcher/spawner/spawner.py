@@ -49,6 +49,7 @@ TICKET_MARGIN = 600.0
 """Seconds that a ticket outlives `start_timeout`."""
 
 _ALIVE_FOR = 2.5 * ALIVE_INTERVAL
+_UNKNOWN_IS_GONE = 3
 
 
 @contextmanager
@@ -222,6 +223,13 @@ class LauncherSpawner(Spawner):
                 launch.say(10, f"Found job {record.job_id}, submitted before the hub was restarted")
                 return launch
         await self._end(launch)
+        if record.phase is not Phase.GONE:
+            raise LauncherError(
+                f"Job {record.job_id} of your last session is still ending."
+                if record.job_id
+                else "Your last session is still ending.",
+                todo="Press Start again in a minute.",
+            )
         return None
 
     def _new_launch(self, cluster: Cluster, request: LaunchRequest) -> tuple[Launch, str]:
@@ -343,11 +351,13 @@ class LauncherSpawner(Spawner):
                 "Server %s of job %s: can't tell its state: %s", self._log_name, record.job_id, error
             )
             return None
-        if status is None or status.verdict is not Verdict.DEAD:
+        # One "unknown job" may be a slip of accounting; several, and no answer from the server, are not.
+        launch.unknown = 0 if status else launch.unknown + 1
+        if launch.unknown < _UNKNOWN_IS_GONE and (status is None or status.verdict is not Verdict.DEAD):
             return None
         record.phase = Phase.GONE
         self._save(launch)
-        return status.exit_code or 0
+        return (status and status.exit_code) or 0
 
     async def get_url(self) -> str:
         """Return the server's URL once it answers, or once its job is known to be dead.
@@ -399,6 +409,8 @@ class LauncherSpawner(Spawner):
             # The job's id is on its way, and the submit itself cancels a job that nobody wants any more.
             await asyncio.wait({submission}, timeout=self.stop_timeout)
             return
+        # A submit whose answer was lost may have submitted all the same.
+        record.job_id = record.job_id or await self._jobs.find(record.launch_id) or ""
         if record.job_id:
             await self._jobs.cancel(record.job_id)
             if wait and not await self._jobs.ended(record.job_id, within=self.stop_timeout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from logging import Logger, LoggerAdapter
@@ -18,6 +19,8 @@ from launcher.spawner.record import Phase
 
 _FIRST_LOOK = 1.0
 _LAST_STATUS = 4.0
+_LOOK_AFTER = (1.0, 4.0, 10.0)
+"""Seconds before each look for a job whose submit was not answered."""
 
 
 class Start:
@@ -60,20 +63,22 @@ class Start:
 
     async def _submit(self, script: str) -> None:
         launch, record = self._launch, self._record
+        launch.say(5, f"Submitting a job to {self._cluster.title}")
         try:
-            launch.say(5, f"Submitting a job to {self._cluster.title}")
             job_id = await self._jobs.submit(script)
-        except LauncherError as error:
-            if record.job_id:
-                self._log.warning(
-                    "Job %s has claimed its launch; its submit failed: %s", record.job_id, error
-                )
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            if not isinstance(error, LauncherError):
+                self._log.exception("Launch %s: the submit failed", record.launch_id)
+                error = LauncherError("The hub made a mistake.", todo="Tell the site's support.")
+            may_exist = getattr(error, "may_have_happened", False)
+            job_id = record.job_id or (await self._look_for() if may_exist else "")
+            if not job_id:
+                # One that shows later still is refused when it claims, which ends it.
+                record.phase = Phase.ENDING if may_exist else Phase.GONE
+                self._save()
+                launch.fail(failure.from_error(error))
                 return
-            # A job that may exist all the same is refused when it claims, which ends it.
-            record.phase = Phase.ENDING if getattr(error, "may_have_happened", False) else Phase.GONE
-            self._save()
-            launch.fail(failure.from_error(error))
-            return
+            self._log.warning("Job %s was submitted, though FirecREST said: %s", job_id, error)
         record.job_id = job_id
         if record.phase is Phase.SUBMITTING:
             record.phase = Phase.SUBMITTED
@@ -83,6 +88,19 @@ class Start:
         if not launch.wanted:
             launch.submission = None
             await self._end()
+
+    async def _look_for(self) -> str:
+        """Look for the job of a submit whose answer was lost; return its id, or nothing."""
+        for pause in _LOOK_AFTER:
+            await asyncio.sleep(pause)
+            try:
+                found = await self._jobs.find(self._record.launch_id)
+            except LauncherError as error:
+                self._log.warning("Launch %s: can't look for its job: %s", self._record.launch_id, error)
+                continue
+            if found or self._record.job_id:
+                return found or self._record.job_id
+        return ""
 
     async def until_ready(self) -> str:
         """Wait until the server listens, looking at the job from time to time; return its URL.

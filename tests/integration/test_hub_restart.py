@@ -131,3 +131,33 @@ async def test_a_job_that_can_not_reach_the_hub_tries_again_then_says_so_in_its_
 
 async def ended(site, job_id):
     return (await site.scheduler.job(job_id)).state not in ("PENDING", "RUNNING")
+
+
+async def test_a_job_that_had_claimed_when_the_hub_was_killed_ends_by_itself(site, person):
+    alice = await person()
+    starting = asyncio.create_task(alice.start())
+    await eventually(lambda: has_job(site, alice))
+    await alice.progress(until="JupyterLab is starting")
+    await site.hub.kill_hub()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await site.hub.start_hub()
+    await eventually(alice.no_jobs)
+    assert (await alice.start())[-1].get("ready")
+
+
+async def test_a_job_that_nobody_knows_any_more_after_a_restart_is_given_up(site, person):
+    alice = await person()
+    await alice.start()
+    (job_id,) = await site.live_jobs(alice.name)
+    await site.hub.kill_hub()
+    await site.scheduler.cancel(site.accounts[alice.name], job_id)
+    await eventually(alice.no_jobs)
+    with site.gateway.faults.error(404, "Job not found.", path="/compute/{system}/jobs/{job}"):
+        await site.hub.start_hub()
+
+        async def given_up():
+            return await alice.server_model() is None
+
+        await eventually(given_up, within=60)
+    assert (await alice.start())[-1].get("ready")

@@ -14,6 +14,8 @@ import pytest
 from support import command_lines, eventually, messages, saved_record, taken_port
 
 from launcher.protocol import derive_launch_key
+from launcher.sandbox.check.session import run_in_terminal
+from launcher.sandbox.gateway import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -137,13 +139,13 @@ async def test_the_schedulers_refusal_reaches_the_user_in_its_own_words(site, pe
     assert await alice.no_jobs()
 
 
-async def test_a_cluster_file_with_a_mistake_is_told_to_support_and_its_line_to_the_log(
+async def test_a_mistake_in_the_cluster_file_is_logged_and_what_was_before_stays_in_use(
     site, person, cluster_file
 ):
-    cluster_file(default_time=7)
     alice = await person()
-    failed = (await alice.start())[-1]
-    assert "The hub's description of this cluster has a mistake" in failed["message"]
+    await alice.browser.open(f"{alice.hub}spawn/{alice.name}")
+    cluster_file(default_time=7)
+    assert (await alice.start())[-1].get("ready")
     assert re.search(r"sandbox\.yaml:\d+: default_time: 7 is not one of times", site.hub.log.read_text())
 
 
@@ -258,3 +260,25 @@ async def test_a_server_that_is_killed_is_noticed_at_once(site, person):
     await eventually(lambda: stopped(alice))
     assert time.monotonic() - began < 20
     await eventually(alice.no_jobs)
+
+
+async def test_ctrl_c_works_in_terminals(site, person):
+    alice = await person()
+    await alice.start()
+    assert (await alice.browser.open(f"{alice.server}lab")).status == 200
+    ignored = "print(42 + (int(open('/proc/self/status').read().split('SigIgn:')[1].split()[0], 16) & 6))"
+    await run_in_terminal(alice.browser, alice.server, f'python3 -c "{ignored}"', "42")
+
+
+async def test_a_start_waits_for_the_end_of_the_job_before(site, person):
+    alice = await person()
+    await alice.start()
+    (job_id,) = await site.live_jobs(alice.name)
+    with site.gateway.faults.answer(Answer(204, None), method="DELETE"):
+        await alice.api("DELETE", f"users/{alice.name}/server")
+        await eventually(lambda: stopped(alice), within=60)
+        failed = (await alice.start())[-1]
+    assert f"Job {job_id} of your last session is still ending" in failed["message"]
+    assert await site.live_jobs(alice.name) == [job_id]
+    assert (await alice.start())[-1].get("ready")
+    assert job_id not in await site.live_jobs(alice.name)

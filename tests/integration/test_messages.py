@@ -94,17 +94,23 @@ async def test_a_claim_may_come_before_the_answer_to_the_submit(site, person):
             assert saved_record(site, alice.name)["job_id"] == job_id
 
 
-async def test_a_launch_that_was_claimed_survives_a_submit_whose_answer_is_lost(site, person):
+async def test_a_job_whose_submit_was_not_answered_is_found(site, person):
     alice = await person()
-    with site.gateway.faults.drop(method="POST", after=True) as lost:
-        starting = asyncio.create_task(alice.start())
-        await lost.acted.wait()
-        events = await starting
-    if events[-1].get("ready"):
-        assert await alice.compute() == "42\n"
-    else:
-        assert "FirecREST did not answer" in events[-1]["message"]
-        await eventually(alice.no_jobs)
+    with site.gateway.faults.drop(method="POST", after=True, times=1):
+        assert (await alice.start())[-1].get("ready")
+    assert len(await site.live_jobs(alice.name)) == 1
+
+
+async def test_a_waiting_job_whose_submit_was_not_answered_is_found_and_stopped(site, person):
+    alice = await person()
+    with site.gateway.faults.drop(method="POST", after=True, times=1):
+        async with waiting_launch(site, alice) as (_, job_id):
+            await eventually(lambda: knows_job(site, alice, job_id))
+    assert await alice.no_jobs()
+
+
+async def knows_job(site, someone, job_id):
+    return saved_record(site, someone.name)["job_id"] == job_id
 
 
 async def test_a_ticket_is_worthless_once_its_launch_was_stopped(site, person):

@@ -73,15 +73,13 @@ class TestLaunches:
     def test_no_other_ticket_finds_it(self, session, ticket):
         assert Launches(session).by_ticket(ticket) is None
 
-    def test_an_expired_ticket_finds_nothing(self, session):
+    def test_an_expired_ticket_finds_its_launch_and_claims_nothing(self, session):
         launches = Launches(session)
-        late = launches.add(
-            Launch(
-                record(launch_id="d" * 32, ticket_hash=ticket_hash("late"), ticket_expires=time.time() - 1)
-            )
-        )
-        assert launches.by_ticket("late") is None
-        assert launches.get("d" * 32) is late
+        facts = {"launch_id": "d" * 32, "ticket_hash": ticket_hash("late")}
+        late = launches.add(Launch(record(**facts, ticket_expires=time.time() - 1)))
+        assert launches.by_ticket("late") is late
+        assert late.ticket_expired
+        assert not launches.get("c" * 32).ticket_expired
 
     def test_a_launch_that_is_known_is_not_made_twice(self, session):
         launches = Launches(session)
@@ -103,7 +101,15 @@ class TestLaunches:
 class TestWanted:
     @pytest.mark.parametrize("phase", Phase)
     def test_a_job_should_live_until_its_launch_ends(self, phase):
-        assert Launch(record(phase=phase)).wanted == (phase not in (Phase.ENDING, Phase.GONE))
+        launch = Launch(record(phase=phase))
+        launch.spawner = object()
+        assert launch.wanted == (phase not in (Phase.ENDING, Phase.GONE))
+
+    @pytest.mark.parametrize("phase", Phase)
+    def test_a_launch_that_nobody_waits_for_after_a_restart_is_wanted_only_if_its_server_is_ready(
+        self, phase
+    ):
+        assert Launch(record(phase=phase)).wanted == (phase is Phase.READY)
 
 
 class TestWhatHappened:
