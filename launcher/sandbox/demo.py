@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -90,16 +91,18 @@ async def _site(scheduler: str, port: int | None, state: Path | None) -> AsyncIt
 def _ended_by_signals() -> Iterator[None]:
     """Cancel the current task at the first signal; a second one must not cut the cleaning up short."""
     task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
     asked = False
 
-    def ask() -> None:
+    def ask(_number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        if task and not asked:
+        if task and not asked and not loop.is_closed():
             asked = True
-            task.cancel()
+            loop.call_soon_threadsafe(task.cancel)
 
+    # Not the loop's own handlers: those end with the loop, when the process has yet to.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, ask)
+        signal.signal(number, ask)
     try:
         yield
     except asyncio.CancelledError:

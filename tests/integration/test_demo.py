@@ -115,6 +115,54 @@ async def test_it_says_what_to_do_and_ctrl_c_leaves_nothing():
     assert not marked_users(process.pid)
 
 
+@pytest.mark.parametrize(
+    "moment", ["Starting the scheduler", "Starting the identity provider", "Copying", "Starting JupyterHub"]
+)
+async def test_ctrl_c_while_it_starts_leaves_nothing(moment):
+    before = set(BASE.glob("launcher-demo-*"))
+    process = await start_in_own_group()
+    said = ""
+    async with asyncio.timeout(60):
+        while moment not in said:
+            said = (await process.stderr.readline()).decode()
+            assert said
+        await end_group(process)
+    assert not left_over(before)
+    assert not marked_users(process.pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root no users are made")
+async def test_ctrl_c_while_users_are_made_leaves_nothing():
+    before = set(BASE.glob("launcher-demo-*"))
+    process = await start_in_own_group()
+    async with asyncio.timeout(60):
+        while not marked_users(process.pid):
+            await asyncio.sleep(0.005)
+        await end_group(process)
+    assert not left_over(before)
+    assert not marked_users(process.pid)
+
+
+async def start_in_own_group() -> asyncio.subprocess.Process:
+    """Start a demo as a shell does: a Ctrl-C reaches it and all that is in its group."""
+    return await asyncio.create_subprocess_exec(
+        LAUNCHER, "demo", "--scheduler", "process", stderr=asyncio.subprocess.PIPE, process_group=0
+    )
+
+
+async def end_group(process: asyncio.subprocess.Process) -> None:
+    """Press Ctrl-C, impatiently, until it has ended."""
+    errors = asyncio.create_task(process.stderr.read())
+    while process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 0.3)
+    # The last one may come when the interpreter itself ends.
+    assert process.returncode in (0, -signal.SIGINT)
+    assert "Traceback" not in (await errors).decode()
+
+
 async def test_a_killed_one_leaves_no_process_and_the_next_removes_the_rest():
     async with demo() as (process, said):
         state = state_of(said)
