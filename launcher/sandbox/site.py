@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,7 @@ class Site:
         await self.scheduler.start()
         directory = self.state / "hub"
         directory.mkdir(mode=0o700)
+        self._stops.append(_log_to(directory / "gateway.log"))
         self.hub = Hub(directory, self._port)
         say("Starting the identity provider and FirecREST")
         self.identity = IdentityProvider(
@@ -148,6 +150,21 @@ class Site:
             for job in await self.scheduler.jobs()
             if job.account_name == name and not JobState(job.state.split()[0]).ended
         ]
+
+
+def _log_to(path: Path) -> Callable[[], Awaitable[object]]:
+    """Log what this process serves to a file; return what ends that."""
+    logger = logging.getLogger("launcher.sandbox")
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    async def end() -> None:
+        logger.removeHandler(handler)
+        handler.close()
+
+    return end
 
 
 async def _remove(making: asyncio.Future[Accounts]) -> None:
