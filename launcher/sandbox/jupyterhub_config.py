@@ -7,8 +7,11 @@ from traitlets.config import get_config
 from launcher.spawner.tokens import refresh_user
 
 c = get_config()
+_PREFIX = "LAUNCHER_SANDBOX_"
 site = {
-    name[17:].lower(): value for name, value in os.environ.items() if name.startswith("LAUNCHER_SANDBOX_")
+    name.removeprefix(_PREFIX).lower(): value
+    for name, value in os.environ.items()
+    if name.startswith(_PREFIX)
 }
 
 c.JupyterHub.bind_url = site["url"]

@@ -12,6 +12,9 @@ from launcher.spawner.firecrest import JobStatus
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_LOG_TITLE = "The end of the job's log:"
+_LOG_TAG = '<pre class="text-start" style="white-space: pre-wrap; overflow-wrap: anywhere">'
+
 _ADVICE = {
     "TIMEOUT": "The job reached its time limit. Choose a longer time.",
     "OUT_OF_MEMORY": "The job used more memory than it had. Ask for more, or use less.",
@@ -43,11 +46,11 @@ class LaunchFailed(SpawnException):
     ) -> None:
         message = plain(message)
         lines = [plain(line) for line in log or []]
-        text = "\n".join([message, *(["The end of the job's log:", *lines] if lines else [])])
+        text = "\n".join([message, *([_LOG_TITLE, *lines] if lines else [])])
         html = "<br>".join(escape(line) for line in message.splitlines())
         if lines:
             tail = escape("\n".join(lines))
-            html += f'<br>The end of the log:<pre class="text-start launcher-log">{tail}</pre>'
+            html += f"<br>{escape(_LOG_TITLE)}{_LOG_TAG}{tail}</pre>"
         super().__init__(message, reason=reason, message_html=html, status_code=status_code)
         self.jupyterhub_message = text
         self.jupyterhub_html_message = html
