@@ -19,7 +19,7 @@ import pytest_asyncio
 from support import command_lines, eventually, missing
 
 from launcher.sandbox.accounts import Account, Accounts, as_account
-from launcher.sandbox.scheduler import CancelRefused, Job, JobState, Scheduler, SubmitRefused
+from launcher.sandbox.scheduler import CancelRefused, Job, JobState, Scheduler, Submission, SubmitRefused
 from launcher.sandbox.unix_users import caller
 
 FOREVER = "#!/bin/bash\nsleep 1000\n"
@@ -164,7 +164,7 @@ def borrowed(state: Path) -> Iterator[Account]:
 
 async def submit(scheduler: Scheduler, account: Account, script: str, **options: Any) -> str:
     options = {"working_directory": str(account.home), "environment": {}} | options
-    return await scheduler.submit(account, script, **options)
+    return await scheduler.submit(account, Submission(script, **options))
 
 
 async def job_when(scheduler: Scheduler, job_id: str, holds: Callable[[Job], object]) -> Job:

@@ -94,6 +94,15 @@ class Person:
     async def no_jobs(self) -> bool:
         return not await self.site.live_jobs(self.name)
 
+    async def has_job(self) -> bool:
+        return bool(await self.site.live_jobs(self.name))
+
+    async def is_ready(self) -> bool:
+        return bool((await self.server_model() or {}).get("ready"))
+
+    async def is_stopped(self) -> bool:
+        return await self.server_model() is None
+
     async def server_model(self) -> dict[str, Any] | None:
         return (await self.api("GET", f"users/{self.name}")).json()["servers"].get("")
 

@@ -105,6 +105,17 @@ class Program:
             return ""
 
 
+def start_time(pid: int) -> str | None:
+    """Return when a process started, in clock ticks (proc(5), field 22), or None if there is none.
+
+    With the pid it names one process for good.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody listens on."""
     with contextlib.ExitStack() as stack:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.errors import UsageError
+from launcher.sandbox.processes import start_time
 
 _PREFIX = "launcher-demo-"
 _OWNER = "owner"
@@ -48,7 +49,7 @@ def state_directory(chosen: Path | None) -> Iterator[Path]:
         return
     _remove_left_over()
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_base()))
-    (directory / _OWNER).write_text(f"{os.getpid()} {_started(os.getpid())}\n")
+    (directory / _OWNER).write_text(f"{os.getpid()} {start_time(os.getpid())}\n")
     # Jobs run as other accounts; what is not theirs lies in directories of its own, closed to them.
     directory.chmod(0o711)
     try:
@@ -70,13 +71,5 @@ def _remove_left_over() -> None:
             if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
                 continue
             pid, started = (directory / _OWNER).read_text().split()
-            if _started(int(pid)) != started:
+            if start_time(int(pid)) != started:
                 shutil.rmtree(directory, ignore_errors=True)
-
-
-def _started(pid: int) -> str:
-    """Return a process's start time in clock ticks (proc(5), field 22), or nothing if there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.errors import MissingPart, SandboxError
+from launcher.sandbox.processes import start_time
 
 LOWEST_UID = 1000
 _PATIENCE = 20.0
@@ -27,7 +28,7 @@ _MARK = re.compile(r"firecrest-launcher sandbox (?P<pid>[1-9][0-9]{0,9}) (?P<sta
 
 def mark() -> str:
     """The GECOS field of the users of this run."""
-    return f"firecrest-launcher sandbox {os.getpid()} {_start_time(os.getpid())}"
+    return f"firecrest-launcher sandbox {os.getpid()} {start_time(os.getpid())}"
 
 
 def is_ours(user: pwd.struct_passwd) -> bool:
@@ -38,7 +39,7 @@ def is_ours(user: pwd.struct_passwd) -> bool:
 def is_left_over(user: pwd.struct_passwd) -> bool:
     """Whether a run made this user and has ended without removing it."""
     made = _MARK.fullmatch(user.pw_gecos)
-    return is_ours(user) and made is not None and _start_time(int(made["pid"])) != made["started"]
+    return is_ours(user) and made is not None and start_time(int(made["pid"])) != made["started"]
 
 
 def caller() -> pwd.struct_passwd:
@@ -148,14 +149,6 @@ def program(name: str) -> str:
     if not found:
         raise MissingPart(f"{name} is not installed.", todo="On Debian: apt-get install passwd util-linux")
     return found
-
-
-def _start_time(pid: int) -> str | None:
-    """When a process started, in ticks of the machine's clock: with the pid it names one process for good."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    except OSError:
-        return None
 
 
 def _has_processes(uid: int) -> bool:

@@ -12,21 +12,13 @@ from support import eventually, messages
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def has_job(site, someone):
-    return bool(await site.live_jobs(someone.name))
-
-
-async def is_ready(someone):
-    return bool((await someone.server_model() or {}).get("ready"))
-
-
 @contextlib.asynccontextmanager
 async def killed_while_pending(site, someone, **options):
     """Kill and start the hub while a job of somebody's waits; yields the job's id."""
     slots, site.scheduler.slots = site.scheduler.slots, 0
     starting = asyncio.create_task(someone.start(**options))
     try:
-        await eventually(lambda: has_job(site, someone))
+        await eventually(someone.has_job)
         (job_id,) = await site.live_jobs(someone.name)
         await someone.progress(until=f"Submitted as job {job_id}")
         await site.hub.kill_hub()
@@ -44,7 +36,7 @@ async def test_a_running_server_stays_usable_when_the_hub_is_killed_and_started_
     (job_id,) = await site.live_jobs(alice.name)
     await site.hub.kill_hub()
     await site.hub.start_hub()
-    await eventually(lambda: is_ready(alice))
+    await eventually(alice.is_ready)
     assert await alice.compute() == "42\n"
     assert await site.live_jobs(alice.name) == [job_id]
     await alice.stop()
@@ -59,10 +51,7 @@ async def test_a_running_server_that_ended_while_the_hub_was_away_is_noticed(sit
     await eventually(alice.no_jobs)
     await site.hub.start_hub()
 
-    async def noticed():
-        return await alice.server_model() is None
-
-    await eventually(noticed)
+    await eventually(alice.is_stopped)
     assert (await alice.start())[-1].get("ready")
 
 
@@ -100,7 +89,7 @@ async def test_stop_works_after_a_restart(site, person):
     await alice.start()
     await site.hub.kill_hub()
     await site.hub.start_hub()
-    await eventually(lambda: is_ready(alice))
+    await eventually(alice.is_ready)
     await alice.stop()
 
 
@@ -111,7 +100,7 @@ async def test_a_job_that_can_not_reach_the_hub_tries_again_then_says_so_in_its_
     alice = await person()
     slots, site.scheduler.slots = site.scheduler.slots, 0
     starting = asyncio.create_task(alice.start())
-    await eventually(lambda: has_job(site, alice))
+    await eventually(alice.has_job)
     (job_id,) = await site.live_jobs(alice.name)
     await site.hub.kill_hub()
     starting.cancel()
@@ -136,7 +125,7 @@ async def ended(site, job_id):
 async def test_a_job_that_had_claimed_when_the_hub_was_killed_ends_by_itself(site, person):
     alice = await person()
     starting = asyncio.create_task(alice.start())
-    await eventually(lambda: has_job(site, alice))
+    await eventually(alice.has_job)
     await alice.progress(until="JupyterLab is starting")
     await site.hub.kill_hub()
     starting.cancel()
@@ -156,8 +145,5 @@ async def test_a_job_that_nobody_knows_any_more_after_a_restart_is_given_up(site
     with site.gateway.faults.error(404, "Job not found.", path="/compute/{system}/jobs/{job}"):
         await site.hub.start_hub()
 
-        async def given_up():
-            return await alice.server_model() is None
-
-        await eventually(given_up, within=60)
+        await eventually(alice.is_stopped, within=60)
     assert (await alice.start())[-1].get("ready")

@@ -207,25 +207,17 @@ async def test_stop_while_submitting_or_pending_leaves_no_job(site, person):
     slots, site.scheduler.slots = site.scheduler.slots, 0
     try:
         starting = asyncio.create_task(alice.start())
-        await eventually(lambda: waiting(site, alice))
+        await eventually(alice.has_job)
         began = time.monotonic()
         answer = await alice.api("DELETE", f"users/{alice.name}/server")
         assert answer.status_code in (202, 204)
         assert time.monotonic() - began < 10
         await eventually(alice.no_jobs)
         await starting
-        await eventually(lambda: stopped(alice))
+        await eventually(alice.is_stopped)
     finally:
         site.scheduler.slots = slots
     assert (await alice.start())[-1].get("ready")
-
-
-async def waiting(site, someone) -> bool:
-    return bool(await site.live_jobs(someone.name))
-
-
-async def stopped(someone) -> bool:
-    return await someone.server_model() is None
 
 
 async def test_a_job_whose_id_comes_after_stop_is_cancelled(site, person):
@@ -241,12 +233,12 @@ async def test_a_job_whose_id_comes_after_stop_is_cancelled(site, person):
         with site.gateway.faults.add(answer_late, method="POST") as late:
             starting = asyncio.create_task(alice.start())
             await late.acted.wait()
-            await eventually(lambda: waiting(site, alice))
+            await eventually(alice.has_job)
             answer = await alice.api("DELETE", f"users/{alice.name}/server")
             assert answer.status_code in (202, 204)
             await eventually(alice.no_jobs)
             await starting
-            await eventually(lambda: stopped(alice))
+            await eventually(alice.is_stopped)
     finally:
         site.scheduler.slots = slots
 
@@ -257,7 +249,7 @@ async def test_a_server_that_is_killed_is_noticed_at_once(site, person):
     server = int(await alice.compute("import os; print(os.getppid())"))
     os.kill(server, signal.SIGKILL)
     began = time.monotonic()
-    await eventually(lambda: stopped(alice))
+    await eventually(alice.is_stopped)
     assert time.monotonic() - began < 20
     await eventually(alice.no_jobs)
 
@@ -276,7 +268,7 @@ async def test_a_start_waits_for_the_end_of_the_job_before(site, person):
     (job_id,) = await site.live_jobs(alice.name)
     with site.gateway.faults.answer(Answer(204, None), method="DELETE"):
         await alice.api("DELETE", f"users/{alice.name}/server")
-        await eventually(lambda: stopped(alice), within=60)
+        await eventually(alice.is_stopped, within=60)
         failed = (await alice.start())[-1]
     assert f"Job {job_id} of your last session is still ending" in failed["message"]
     assert await site.live_jobs(alice.name) == [job_id]

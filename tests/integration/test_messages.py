@@ -35,7 +35,7 @@ async def waiting_launch(site, someone):
     slots, site.scheduler.slots = site.scheduler.slots, 0
     starting = asyncio.create_task(someone.start())
     try:
-        await eventually(lambda: has_job(site, someone))
+        await eventually(someone.has_job)
         (job_id,) = await site.live_jobs(someone.name)
         job = await site.scheduler.job(job_id)
         yield re.search(r"^launch_ticket=([0-9a-f]{64})$", job.script, re.MULTILINE)[1], job_id
@@ -43,10 +43,6 @@ async def waiting_launch(site, someone):
         await someone.stop()
         await starting
         site.scheduler.slots = slots
-
-
-async def has_job(site, someone):
-    return bool(await site.live_jobs(someone.name))
 
 
 async def post(site, path, body, **headers):

@@ -32,14 +32,6 @@ async def partition_down(site, name):
         await slurm(site, "scontrol", "update", f"PartitionName={name}", "State=UP")
 
 
-async def has_job(site, someone):
-    return bool(await site.live_jobs(someone.name))
-
-
-async def is_ready(someone):
-    return bool((await someone.server_model() or {}).get("ready"))
-
-
 async def test_the_check_holds(site):
     account = next(iter(site.accounts))
 
@@ -80,7 +72,7 @@ async def test_a_job_that_waits_says_why_and_stop_cancels_it(site, person):
     alice = await person()
     async with partition_down(site, "debug"):
         starting = asyncio.create_task(alice.start(partition="debug", time=15))
-        await eventually(lambda: has_job(site, alice))
+        await eventually(alice.has_job)
         (job_id,) = await site.live_jobs(alice.name)
         said = messages(await alice.progress(until="PartitionDown"))
         assert said[-1] == f"Job {job_id} is pending: PartitionDown"
@@ -103,7 +95,7 @@ async def test_a_job_that_an_administrator_cancels_fails_the_start_with_its_stat
     alice = await person()
     async with partition_down(site, "debug"):
         starting = asyncio.create_task(alice.start(partition="debug", time=15))
-        await eventually(lambda: has_job(site, alice))
+        await eventually(alice.has_job)
         (job_id,) = await site.live_jobs(alice.name)
         await slurm(site, "scancel", job_id)
         failed = (await starting)[-1]
@@ -117,7 +109,7 @@ async def test_a_running_server_survives_a_killed_hub(site, person):
     (job_id,) = await site.live_jobs(alice.name)
     await site.hub.kill_hub()
     await site.hub.start_hub()
-    await eventually(lambda: is_ready(alice))
+    await eventually(alice.is_ready)
     assert await alice.compute() == "42\n"
     assert await site.live_jobs(alice.name) == [job_id]
 
@@ -126,7 +118,7 @@ async def test_a_job_that_waited_through_a_killed_hub_is_adopted_by_the_next_sta
     alice = await person()
     async with partition_down(site, "debug"):
         starting = asyncio.create_task(alice.start(partition="debug", time=15))
-        await eventually(lambda: has_job(site, alice))
+        await eventually(alice.has_job)
         (job_id,) = await site.live_jobs(alice.name)
         await alice.progress(until=f"Submitted as job {job_id}")
         await site.hub.kill_hub()
@@ -144,7 +136,7 @@ async def test_a_job_that_nobody_wants_after_a_killed_hub_ends_by_itself(site, p
     alice = await person()
     async with partition_down(site, "debug"):
         starting = asyncio.create_task(alice.start(partition="debug", time=15))
-        await eventually(lambda: has_job(site, alice))
+        await eventually(alice.has_job)
         await site.hub.kill_hub()
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
@@ -158,9 +150,6 @@ async def test_the_warning_before_the_time_limit_ends_the_server_gracefully(site
     (job_id,) = await site.live_jobs(alice.name)
     await slurm(site, "scancel", "--batch", "--signal=USR1", job_id)
 
-    async def noticed():
-        return await alice.server_model() is None
-
-    await eventually(noticed)
+    await eventually(alice.is_stopped)
     await eventually(alice.no_jobs)
     assert (await site.scheduler.job(job_id)).state == "COMPLETED"

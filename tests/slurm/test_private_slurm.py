@@ -249,6 +249,7 @@ async def test_plain_processes_are_chosen_where_it_does_not_answer(users, monkey
 STANDALONE = """
 import asyncio, pathlib, sys
 from launcher.sandbox.accounts import Accounts
+from launcher.sandbox.scheduler import Submission
 from launcher.sandbox.scheduler.slurm import SlurmScheduler
 
 async def main():
@@ -259,7 +260,7 @@ async def main():
     script = f"#!/bin/bash\\n(setsid sleep {sys.argv[2]} &)\\nid -un\\nsleep {sys.argv[2]}\\n"
     for account in accounts:
         options = {"working_directory": str(account.home), "environment": {"A": "b"}}
-        job_id = await scheduler.submit(account, script, **options)
+        job_id = await scheduler.submit(account, Submission(script, **options))
     while (await scheduler.job(job_id)).state != "RUNNING":
         await asyncio.sleep(0.1)
     print(*(f"{job.account_name}:{job.unix_user}" for job in await scheduler.jobs()), flush=True)

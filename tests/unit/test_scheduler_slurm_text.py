@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from launcher.sandbox.scheduler.slurm_text import Columns, read_job, read_nodes, read_partition
@@ -124,6 +124,7 @@ def test_the_owner_is_told_by_user_id_and_comment():
 
 
 @given(st.lists(st.lists(st.text(), min_size=3, max_size=3), max_size=5))
+@example([["\n", "", ""]])
 def test_columns_can_be_told_apart_whatever_is_in_them(lines):
     columns = Columns(["A", "B", "C"])
     mark = columns.option.removeprefix("--Format=").split(",")[0].removeprefix("A:")

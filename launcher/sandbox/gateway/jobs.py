@@ -13,7 +13,7 @@ from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Account
 from launcher.sandbox.gateway.answers import TIMED_OUT, Answer, Call, Refusal, invalid
 from launcher.sandbox.gateway.shapes import has_ended, job_metadata, job_status
-from launcher.sandbox.scheduler import CancelRefused, Job, Scheduler, SubmitRefused
+from launcher.sandbox.scheduler import CancelRefused, Job, Scheduler, Submission, SubmitRefused
 
 _T = TypeVar("_T")
 
@@ -75,8 +75,7 @@ class Jobs:
             # The real sbatch waits for a script until it is killed.
             await asyncio.sleep(self._timeout)
             raise Refusal(408, TIMED_OUT)
-        submit = self._scheduler.submit(
-            call.account,
+        submission = Submission(
             job.script,
             working_directory=job.working_directory,
             environment=job.env,
@@ -90,6 +89,7 @@ class Jobs:
             standard_error=job.standard_error,
         )
         try:
+            submit = self._scheduler.submit(call.account, submission)
             return Answer(201, {"jobId": await self._in_time(submit)})
         except TimeoutError:
             raise Refusal(500, "('Channel not open for sending',)") from None

@@ -7,6 +7,7 @@ from launcher.sandbox.scheduler.model import (
     Node,
     Partition,
     Scheduler,
+    Submission,
     SubmitRefused,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "Node",
     "Partition",
     "Scheduler",
+    "Submission",
     "SubmitRefused",
 ]

@@ -120,6 +120,52 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """A batch script, and what was given beside it, which wins over the script's `#SBATCH` lines.
+
+    Attributes:
+        script: The whole batch script.
+        working_directory: Where it starts; "" leaves that to the script, and then to the account's home.
+        environment: Added to a log-in's environment, through sbatch's comma-separated `--export`.
+        name: The job's name.
+        project: What Slurm calls the account.
+        partition: The partition.
+        reservation: The reservation.
+        constraints: Features that the nodes must have.
+        standard_input: File, with sbatch's patterns.
+        standard_output: File, with sbatch's patterns.
+        standard_error: File, with sbatch's patterns.
+    """
+
+    script: str = field(repr=False)
+    working_directory: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+    project: str | None = None
+    partition: str | None = None
+    reservation: str | None = None
+    constraints: str | None = None
+    standard_input: str | None = None
+    standard_output: str | None = None
+    standard_error: str | None = None
+
+    @property
+    def options(self) -> dict[str, str | None]:
+        """What was given, by the names of sbatch's options; None for what was not."""
+        return {
+            "chdir": self.working_directory or None,
+            "job-name": self.name,
+            "account": self.project,
+            "partition": self.partition,
+            "reservation": self.reservation,
+            "constraint": self.constraints,
+            "input": self.standard_input,
+            "output": self.standard_output,
+            "error": self.standard_error,
+        }
+
+
+@dataclass(frozen=True)
 class Node:
     """One compute node; memory in MiB."""
 
@@ -204,39 +250,12 @@ class Scheduler(Protocol):
     async def stop(self) -> None:
         """Cancel every job, wait for their processes, end the daemons. No process is left."""
 
-    async def submit(
-        self,
-        account: Account,
-        script: str,
-        *,
-        working_directory: str,
-        environment: Mapping[str, str],
-        name: str | None = None,
-        project: str | None = None,
-        partition: str | None = None,
-        reservation: str | None = None,
-        constraints: str | None = None,
-        standard_input: str | None = None,
-        standard_output: str | None = None,
-        standard_error: str | None = None,
-    ) -> str:
+    async def submit(self, account: Account, submission: Submission) -> str:
         """Submit a script as `sbatch --export=ALL,NAME=VALUE,… --chdir=…` would.
-
-        What is given here wins over the script's `#SBATCH` lines.
 
         Args:
             account: Whose job it is.
-            script: The whole batch script.
-            working_directory: Where it starts.
-            environment: Added to a log-in's environment, through sbatch's comma-separated `--export`.
-            name: The job's name.
-            project: What Slurm calls the account.
-            partition: The partition.
-            reservation: The reservation.
-            constraints: Features that the nodes must have.
-            standard_input: File, with sbatch's patterns.
-            standard_output: File, with sbatch's patterns.
-            standard_error: File, with sbatch's patterns.
+            submission: The script, and what was given beside it.
 
         Returns:
             The job id.

@@ -5,13 +5,20 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import __version__
 from launcher.sandbox.accounts import Account
 from launcher.sandbox.scheduler.directives import read, refused
-from launcher.sandbox.scheduler.model import PARTITIONS, CancelRefused, Job, JobState, Node, Partition
+from launcher.sandbox.scheduler.model import (
+    PARTITIONS,
+    CancelRefused,
+    Job,
+    JobState,
+    Node,
+    Partition,
+    Submission,
+)
 from launcher.sandbox.scheduler.notation import exported
 from launcher.sandbox.scheduler.process_job import CLUSTER, NODE, ProcessJob
 
@@ -66,37 +73,11 @@ class ProcessScheduler:
             job.finish(JobState.CANCELLED)
         await asyncio.gather(*(job.task for job in self._jobs.values() if job.task))
 
-    async def submit(
-        self,
-        account: Account,
-        script: str,
-        *,
-        working_directory: str,
-        environment: Mapping[str, str],
-        name: str | None = None,
-        project: str | None = None,
-        partition: str | None = None,
-        reservation: str | None = None,
-        constraints: str | None = None,
-        standard_input: str | None = None,
-        standard_output: str | None = None,
-        standard_error: str | None = None,
-    ) -> str:
+    async def submit(self, account: Account, submission: Submission) -> str:
         """As `Scheduler.submit`."""
         if not self._open:
             raise refused("Batch job submission failed: Unable to contact slurm controller (connect failure)")
-        options = {
-            "chdir": working_directory or None,
-            "job-name": name,
-            "account": project,
-            "partition": partition,
-            "reservation": reservation,
-            "constraint": constraints,
-            "input": standard_input,
-            "output": standard_output,
-            "error": standard_error,
-        }
-        asked = read(script, options)
+        asked = read(submission.script, submission.options)
         chosen = asked.partition or next(iter(PARTITIONS))
         if chosen not in PARTITIONS:
             raise refused(
@@ -107,8 +88,10 @@ class ProcessScheduler:
             id=str(len(self._jobs) + 1),
             account=account,
             asked=asked,
-            script=script,
-            environment=exported(",".join(f"{name}={value}" for name, value in environment.items())),
+            script=submission.script,
+            environment=exported(
+                ",".join(f"{name}={value}" for name, value in submission.environment.items())
+            ),
             directory=asked.working_directory or str(account.home),
             partition=chosen,
             limit=PARTITIONS[chosen] if asked.limit is None else asked.limit,

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Account, as_account
-from launcher.sandbox.scheduler.model import CancelRefused, Job, Node, Partition, SubmitRefused
+from launcher.sandbox.scheduler.model import CancelRefused, Job, Node, Partition, Submission, SubmitRefused
 from launcher.sandbox.scheduler.slurm_conf import CLUSTER, KILL_WAIT, NODES
 from launcher.sandbox.scheduler.slurm_daemons import SlurmDaemons
 from launcher.sandbox.scheduler.slurm_text import (
@@ -64,45 +64,24 @@ class SlurmScheduler:
                     await asyncio.sleep(0.2)
         await self._daemons.stop()
 
-    async def submit(
-        self,
-        account: Account,
-        script: str,
-        *,
-        working_directory: str,
-        environment: Mapping[str, str],
-        name: str | None = None,
-        project: str | None = None,
-        partition: str | None = None,
-        reservation: str | None = None,
-        constraints: str | None = None,
-        standard_input: str | None = None,
-        standard_output: str | None = None,
-        standard_error: str | None = None,
-    ) -> str:
+    async def submit(self, account: Account, submission: Submission) -> str:
         """As `Scheduler.submit`."""
-        options = {
-            "export": ",".join(["ALL", *(f"{name}={value}" for name, value in environment.items())]),
-            "chdir": working_directory or str(account.home),
-            "job-name": name,
-            "account": project,
-            "partition": partition,
-            "reservation": reservation,
-            "constraint": constraints,
-            "input": standard_input,
-            "output": standard_output,
-            "error": standard_error,
+        options = submission.options | {
+            "export": ",".join(
+                ["ALL", *(f"{name}={value}" for name, value in submission.environment.items())]
+            ),
+            "chdir": submission.working_directory or str(account.home),
             "comment": account.name if self._shared(account.uid) else None,
         }
         given = [f"--{option}={value}" for option, value in options.items() if value is not None]
         status, job_id, words = await self._run(
-            ["sbatch", "--parsable", *given], account=account, text=script
+            ["sbatch", "--parsable", *given], account=account, text=submission.script
         )
         if status:
             self._daemons.check()
             raise SubmitRefused(words, exit_status=status)
         job_id = job_id.strip()
-        self._scripts[job_id] = script
+        self._scripts[job_id] = submission.script
         return job_id
 
     async def jobs(self) -> list[Job]:

@@ -45,8 +45,10 @@ class Columns:
         values = output.split(self._mark)[:-1]
         width = len(self._fields)
         lines = [values[start : start + width] for start in range(0, len(values), width)]
+        # The end of a line stands before the first column of the next.
         return [
-            dict(zip(self._fields, [first.removeprefix("\n"), *rest], strict=True)) for first, *rest in lines
+            dict(zip(self._fields, [first[1:] if number else first, *rest], strict=True))
+            for number, (first, *rest) in enumerate(lines)
         ]
 
 

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jwt
@@ -14,7 +14,7 @@ from firecrest.v2 import AsyncFirecrest
 
 from launcher.sandbox.accounts import Account
 from launcher.sandbox.gateway import Gateway
-from launcher.sandbox.scheduler import CancelRefused, Job, Node, Partition
+from launcher.sandbox.scheduler import CancelRefused, Job, Node, Partition, Submission
 
 ISSUER = "http://127.0.0.1/realms/sandbox"
 SCRIPT = "#!/bin/bash\n#SBATCH --job-name=first\nsleep 12\n"
@@ -100,17 +100,17 @@ class Memory:
         if self.refusal:
             raise self.refusal
 
-    async def submit(self, account: Account, script: str, **options: Any) -> str:
+    async def submit(self, account: Account, submission: Submission) -> str:
         await self._answering()
         job = replace(
             FIRST,
             id=str(len(self.known) + 3),
             account_name=account.name,
-            name=options["name"] or "first",
-            project=options["project"] or "proj1",
-            script=script,
+            name=submission.name or "first",
+            project=submission.project or "proj1",
+            script=submission.script,
         )
-        self.submitted.append({"account": account, "script": script, **options})
+        self.submitted.append({"account": account, **asdict(submission)})
         self.known[job.id] = job
         self.taken.set()
         return job.id
