@@ -132,7 +132,8 @@ class ProcessJob:
             signal=None if waits else max(-result, 0),
             nodes="" if waits else "None assigned" if never_ran else NODE,
             allocation_nodes=0 if never_ran else self.asked.nodes,
-            elapsed=int((self.end or time.time()) - self.start) if self.start else 0,
+            # Slurm counts in whole seconds, so the difference of its times is exact.
+            elapsed=int(self.end or time.time()) - int(self.start) if self.start else 0,
             start=int(start) if start else None,
             end=None if math.isinf(end) else int(end),
             limit=None if math.isinf(self.limit) else int(self.limit),
