@@ -49,6 +49,8 @@ _JOB_ID = re.compile(r"[0-9]{1,20}(_[0-9]{1,10})?")
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Za-z:]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z:])?")
+_INTERFACE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.:-]{0,14})?")
+_PATH = re.compile(r"/[^\x00-\x1f\x7f]{0,4095}")
 _MAX_TEXT = 2000
 
 
@@ -100,8 +102,12 @@ class ClaimAnswer:
         launch_key: 64 hexadecimal digits; kept out of `repr`.
         environment: Variables for the single-user server, its API token among them; kept out of `repr`.
         arguments: Command-line arguments for the single-user server.
-        networks: Networks (CIDR) in which the server's address must lie.
+        networks: Networks (CIDR) in which the server's address must lie; empty where it is known by its name.
+        names: Patterns one of which the node's name must fit; empty where it is known by its address.
+        interface: The network interface whose address the server listens on, or empty for any.
         ports: First and last port to listen on, or None for any free one.
+        start_directory: Absolute path where JupyterLab opens.
+        vscode: Whether JupyterLab offers VS Code.
         jupyterhub_version: Version of JupyterHub at the hub.
     """
 
@@ -110,7 +116,11 @@ class ClaimAnswer:
     environment: dict[str, str] = field(repr=False)
     arguments: list[str]
     networks: list[str]
+    names: list[str]
+    interface: str
     ports: tuple[int, int] | None
+    start_directory: str
+    vscode: bool
     jupyterhub_version: str
 
 
@@ -122,9 +132,10 @@ class Event:
         launch_id: 32 hexadecimal digits.
         kind: What happened.
         sequence: Grows with each event of a launch; the hub refuses to go back.
-        address: With `ready`: numeric address at which the server listens.
+        address: With `ready`: numeric address at which the server listens, or the node's name.
         port: With `ready`: TCP port.
-        reason: With `stopping`: a short word (`exit`, `failed`, `terminated`, `walltime`, `not-wanted`).
+        reason: With `stopping`: a short word (`exit`, `failed`, `terminated`, `walltime`, `idle`,
+            `not-wanted`).
         message: With `stopping`: sentences for the user.
         exit_code: With `stopping`: the exit code.
     """
@@ -299,7 +310,11 @@ def parse_claim_answer(body: bytes) -> ClaimAnswer:
             environment=fields.mapping("environment"),
             arguments=fields.strings("arguments"),
             networks=fields.strings("networks"),
+            names=fields.strings("names"),
+            interface=fields.text("interface", _INTERFACE),
             ports=None if ports is None else (ports[0], ports[1]),
+            start_directory=fields.text("start_directory", _PATH),
+            vscode=fields.boolean("vscode"),
             jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
         )
     )
@@ -346,6 +361,12 @@ class _Fields:
         value = self.take(name)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ProtocolError(f"{name}: not a list of texts")
+        return value
+
+    def boolean(self, name: str) -> bool:
+        value = self.take(name)
+        if not isinstance(value, bool):
+            raise ProtocolError(f"{name}: neither true nor false")
         return value
 
     def mapping(self, name: str) -> dict[str, str]:

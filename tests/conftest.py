@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     if kind == "slurm":
         program("sbatch")
     with state_directory(None) as state:
-        site = Site(state, scheduler=kind, cluster=getattr(request.module, "CLUSTER", None))
+        site = Site(state, scheduler=kind, changes=getattr(request.module, "CLUSTER", None))
         await site.start()
         try:
             yield site
@@ -50,12 +51,19 @@ async def person(site: Site) -> AsyncIterator[Callable[[str], Any]]:
 
 @pytest.fixture
 def cluster_file(site: Site) -> Iterator[Callable[..., None]]:
-    """Change keys of the site's cluster file for one test."""
-    path = site.state / "hub/sandbox.yaml"
+    """Change keys of the site's cluster file for one test; the hub has seen it when this returns."""
+    path = site.cluster_file
     before = path.read_text()
 
-    def change(**keys: Any) -> None:
-        path.write_text(yaml.safe_dump(yaml.safe_load(before) | keys, sort_keys=False))
+    def write(text: str) -> None:
+        if text == path.read_text():
+            return
+        said = len(site.hub.log.read_text())
+        path.write_text(text)
+        deadline = time.monotonic() + 30
+        while f"Cluster file {path} " not in site.hub.log.read_text()[said:]:
+            assert time.monotonic() < deadline, "the hub did not see the edit"
+            time.sleep(0.1)
 
-    yield change
-    path.write_text(before)
+    yield lambda **keys: write(yaml.safe_dump(yaml.safe_load(before) | keys, sort_keys=False))
+    write(before)

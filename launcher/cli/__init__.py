@@ -7,8 +7,13 @@ import sys
 import click
 
 from launcher import __version__
+from launcher.cli.check import check
+from launcher.cli.clusters import clusters
 from launcher.cli.demo import demo
-from launcher.errors import LauncherError
+from launcher.cli.export import export
+from launcher.cli.render import render
+from launcher.cli.schema import schema
+from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 
 
 @click.group(
@@ -23,19 +28,32 @@ def cli() -> None:
     Examples:
       launcher demo           a whole site on this machine, to try in a browser
       launcher demo --check   the same, tried by a program: exit code 0 when all of it works
+      launcher clusters       which clusters there are
+      launcher check          what is wrong with their files
+      launcher render daint   the script that a session on one of them is submitted with
     """  # noqa: D301 - click's mark is the character itself
 
 
-cli.add_command(demo)
+for command in (check, clusters, demo, export, render, schema):
+    cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line; an error for people ends with its own exit code and no traceback."""
     try:
         cli(prog_name="launcher")
+    except (InvalidFile, InvalidOptions) as error:
+        problems = error.problems if isinstance(error, InvalidFile) else _by_field(error)
+        for problem in problems:
+            click.secho(problem, fg="red", err=True)
+        sys.exit(error.exit_code)
     except LauncherError as error:
         click.secho(f"Error: {error.what}", fg="red", err=True)
         for line in (error.why, error.todo):
             if line:
                 click.echo(line, err=True)
         sys.exit(error.exit_code)
+
+
+def _by_field(error: InvalidOptions) -> list[str]:
+    return [f"{name}: {text}" if name else text for name, text in error.fields.items()]

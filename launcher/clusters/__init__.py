@@ -1,20 +1,27 @@
 """A cluster file becomes a checked model, and with a user's options one batch script."""
 
+from launcher.clusters.cluster_file import ClusterFile
+from launcher.clusters.fields import Field, UserAccounts, duration, fields
 from launcher.clusters.files import load_cluster
-from launcher.clusters.model import Cluster, Firecrest, Partition
-from launcher.clusters.options import LaunchRequest, options_from_form, parse_options
-from launcher.clusters.script import JOB_NAME, LaunchFacts, log_path, render
+from launcher.clusters.model import Cluster
+from launcher.clusters.options import options_from_form, parse_options
+from launcher.clusters.request import LaunchRequest
+from launcher.clusters.script import JOB_NAME, LaunchFacts, log_path
+from launcher.clusters.seen import Seen
 
 __all__ = [
     "JOB_NAME",
     "Cluster",
-    "Firecrest",
+    "ClusterFile",
+    "Field",
     "LaunchFacts",
     "LaunchRequest",
-    "Partition",
+    "Seen",
+    "UserAccounts",
+    "duration",
+    "fields",
     "load_cluster",
     "log_path",
     "options_from_form",
     "parse_options",
-    "render",
 ]

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from launcher.clusters.model import Cluster
+from launcher.clusters.problem import Problem
+from launcher.clusters.source import Source
+from launcher.clusters.words import Detail, close_key, place_of, words_of
 from launcher.errors import InvalidFile
 
 
@@ -20,81 +22,54 @@ def load_cluster(path: Path) -> Cluster:
         path: The file; its name without the ending is the cluster's name.
 
     Raises:
-        InvalidFile: With every problem as `file:line: key: what is wrong`.
+        InvalidFile: With every problem as `file:line:column: key: what is wrong, what is allowed`.
     """
+    return parse_cluster(Source(path))
+
+
+def parse_cluster(source: Source) -> Cluster:
+    """Check what a cluster file says.
+
+    Raises:
+        InvalidFile: With every problem, in the order of the file.
+    """
+    if not isinstance(source.values, dict):
+        raise InvalidFile([source.problem((), "a cluster file is a mapping of keys to values")])
+    problems = list(source.problems)
+    name = source.values.get("name")
+    if isinstance(name, str) and name != source.path.stem:
+        problems.append(source.problem(("name",), f"must be the file's name, {source.path.stem}"))
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidFile([f"{path}: can't be read: {error}"]) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise InvalidFile([f"{path}:{line}: not YAML: {error.problem or error}"]) from None
-    except (yaml.YAMLError, ValueError) as error:  # a control character, a date that is none
-        raise InvalidFile([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
-    if not isinstance(values, dict):
-        raise InvalidFile([f"{path}:1: a cluster file is a mapping of keys to values"])
-    problems = [f"{path}:{line}: {key}: stands here a second time" for line, key in _repeated(root)]
-    if values.get("name") != path.stem:
-        line = _line(root, ("name",))
-        problems.append(f"{path}:{line}: name: {values.get('name')!r} is not the file's name, {path.stem!r}")
-    try:
-        cluster = Cluster.model_validate(values)
+        cluster = Cluster.model_validate(source.values)
     except ValidationError as error:
-        details: list[Any] = error.errors(include_url=False)
-        problems += [_problem(path, root, each) for each in details if not _follows(each, details)]
+        problems += _problems(source, error.errors(include_url=False))
     if problems:
-        raise InvalidFile(problems)
+        # What others merge or repeat by an alias is wrong once.
+        once = {
+            (each.line, each.column, each.key.rpartition(".")[2], each.message): each
+            for each in reversed(problems)
+        }
+        raise InvalidFile([once[place] for place in sorted(once)])
     return cluster
 
 
-def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
-    """Yield line and name of each key that its mapping already has: YAML would take the last one."""
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield key.start_mark.line + 1, key.value
-            seen.add(key.value)
-            yield from _repeated(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated(item)
+def _problems(source: Source, details: list[Any]) -> Iterator[Problem]:
+    meant = {(*place_of(each)[:-1], close_key(each)) for each in details if each["type"] == "extra_forbidden"}
+    for detail in details:
+        place = place_of(detail)
+        if detail["type"] == "relations":
+            for inner, text in detail["ctx"]["problems"]:
+                unset = inner and not place and not source.has(inner[:1])
+                yield source.problem((*place, *inner), f"{text}; this is the default" if unset else text)
+        elif not (_follows(detail, details) or (detail["type"] == "missing" and place in meant)):
+            unknown = detail["type"] == "extra_forbidden"
+            yield source.problem(place, words_of(detail, source.written(place)), of_key=unknown)
 
 
-def _problem(path: Path, root: yaml.Node | None, detail: dict[str, Any]) -> str:
+def _follows(detail: Detail, details: list[Detail]) -> bool:
+    """Tell whether an error says no more than others do."""
     place = detail["loc"]
-    message = detail["msg"].removeprefix("Value error, ")
-    if not place and ": " in message:  # a relation between keys, whose message names the first
-        first, message = message.split(": ", 1)
-        place = (first,)
-    key = ".".join(str(part) for part in place)
-    given = "" if isinstance(detail["input"], dict | list) else f" (it is {detail['input']!r})"
-    return f"{path}:{_line(root, place)}: {key}{': ' if key else ''}{message}{given}"
-
-
-def _follows(detail: dict[str, Any], details: list[Any]) -> bool:
-    """Tell whether a list is said to be too short only because its items are wrong."""
-    place = detail["loc"]
-    return detail["type"] == "too_short" and any(
-        len(each["loc"]) > len(place) and each["loc"][: len(place)] == place for each in details
-    )
-
-
-def _line(node: yaml.Node | None, place: tuple[int | str, ...]) -> int:
-    """Return the line of a key, or that of the nearest thing around it."""
-    line = node.start_mark.line + 1 if node else 1
-    for part in place:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == part), None)
-            if not found:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
+    # A list counts its good items only; a name that can stand for a list is one way to write it.
+    if detail["type"] == "too_short":
+        return any(len(each["loc"]) > len(place) and each["loc"][: len(place)] == place for each in details)
+    return detail["type"] == "literal_error" and str(place[-1]).startswith("literal[")

@@ -2,111 +2,346 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Self
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    HttpUrl,
-    StringConstraints,
-    model_validator,
+from pydantic import Field, HttpUrl, model_validator
+
+from launcher.clusters.environment import (
+    ContainerEnvironment,
+    Environment,
+    HostEnvironment,
+    Tools,
+    Uenv,
+    UenvEnvironment,
+    image_name,
+)
+from launcher.clusters.node import NodeAddresses
+from launcher.clusters.notice import Announcement, Maintenance
+from launcher.clusters.part import Choice, Part, Place
+from launcher.clusters.partition import Partition, Times, usual_times
+from launcher.clusters.values import (
+    Constraint,
+    Count,
+    CountOrNone,
+    Directive,
+    GlibcVersion,
+    Gres,
+    HomePath,
+    Line,
+    Memory,
+    Minutes,
+    NodePath,
+    Port,
+    Seconds,
+    Shell,
+    Switch,
+    UserPath,
+    Word,
 )
 
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
-"""A name that Slurm or FirecREST knows something by."""
+OptionName = Literal[
+    "environment",
+    "uenv",
+    "edf",
+    "view",
+    "partition",
+    "time",
+    "account",
+    "gpus",
+    "start_directory",
+    "nodes",
+    "cpus",
+    "memory",
+    "constraint",
+    "qos",
+    "reservation",
+]
+"""What users may ask for, where the cluster file leaves them a choice."""
 
-NodePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_.-]+)+$")]
-"""An absolute path on the compute nodes; nothing in it needs quoting."""
+_OURS = {
+    "--job-name": "the launcher",
+    "--output": "the launcher",
+    "--error": "the launcher",
+    "--no-requeue": "the launcher",
+    "--requeue": "the launcher",
+    "--export": "the launcher",
+    "--export-file": "the launcher",
+    "--get-user-env": "the launcher, which needs no log-in shell",
+    "--chdir": "the launcher",
+    "--array": "the launcher",
+    "--wrap": "the launcher",
+    "--wait": "the launcher",
+    "--parsable": "the launcher",
+    "--ntasks": "the launcher",
+    "--ntasks-per-node": "the launcher",
+    "--signal": "end_warning",
+    "--partition": "partitions",
+    "--time": "times",
+    "--nodes": "max_nodes",
+    "--account": "accounts",
+    "--constraint": "constraint",
+    "--qos": "qos",
+    "--reservation": "reservation",
+    "--cpus-per-task": "cpus",
+    "--mem": "memory",
+    "--uenv": "environments",
+    "--view": "environments",
+    "--repo": "uenv.repo",
+    "--environment": "environments",
+}
+"""Option of sbatch → what sets it: a second one would win, or lose, without a word."""
 
-HomePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_.-]+)*/\{user\}$")]
-"""Where home directories lie: an absolute path that ends in `/{user}`."""
 
-Port = Annotated[int, Field(ge=1024, le=65535)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(ip_network)]
-Minutes = Annotated[int, Field(ge=1, le=60 * 24 * 365)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Firecrest(_Model):
-    """Where the cluster's FirecREST is.
-
-    Attributes:
-        url: Base URL of FirecREST v2.
-        system: Name of the cluster there.
-    """
+class Firecrest(Part):
+    """Where the cluster's FirecREST is."""
 
     url: HttpUrl
+    """Base URL of FirecREST v2."""
     system: Word
+    """Name of the cluster there."""
 
 
-class Partition(_Model):
-    """A Slurm partition that users may choose.
+class Words(Choice[Word]):
+    """One name or several."""
 
-    Attributes:
-        name: Its name in Slurm.
-        time_limit: Longest session in minutes.
-        hint: One line for users.
-    """
+
+class Constraints(Choice[Constraint]):
+    """One constraint or several."""
+
+
+class Counts(Choice[Count]):
+    """One number or several."""
+
+
+class Gpus(Choice[CountOrNone]):
+    """One number of GPUs or several; 0 asks for none."""
+
+
+class Memories(Choice[Memory]):
+    """One amount of memory or several."""
+
+
+class StartDirectory(Choice[Literal["home", "scratch"]]):
+    """Directories that JupyterLab may open in."""
+
+    choices: tuple[Literal["home", "scratch"], ...] = Field(default=("home",), min_length=1)
+    """What users may choose from."""
+    roots: tuple[UserPath, ...] = ()
+    """Directories below which users may name another; `{user}` stands for the user's name."""
+
+
+class Idle(Part):
+    """When a server and its kernels end by themselves; without a number never."""
+
+    server: Minutes | None = None
+    """A server without kernels, terminals or requests ends after so many minutes."""
+    kernel: Minutes | None = None
+    """A kernel that nobody is connected to and that runs nothing ends after so many minutes."""
+
+
+class Cluster(Part):
+    """A cluster file: what the hub knows of one cluster."""
 
     name: Word
-    time_limit: Minutes
-    hint: Annotated[str, StringConstraints(max_length=200)] = ""
-
-
-class Cluster(_Model):
-    """One cluster file.
-
-    Attributes:
-        name: Short name, the same as the file's.
-        title: Name for people.
-        firecrest: Where jobs are submitted.
-        home: Where home directories lie on the cluster; `{user}` stands for the user's name.
-        launcher: The `launcher-singleuser` program on the compute nodes.
-        partitions: What users may choose from; the first is the default.
-        times: Session lengths in minutes to choose from.
-        default_time: The one that is chosen at first.
-        node_addresses: Networks of the compute nodes; a server may listen, and is sought, only there.
-        ports: First and last port for servers; without it any free one.
-        claim_timeout: Seconds that a running job may take until it claims its launch.
-        template: Batch template, in the directory of the batch templates.
-    """
-
-    name: Word
-    title: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    """Short name, the same as the file's."""
+    title: Line = ""
+    """Name for people; without it the short name."""
+    description: Line = ""
+    """One line for people, above the form."""
     firecrest: Firecrest
+    """Where jobs are submitted."""
+    architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    """The nodes' processors."""
+    glibc: GlibcVersion | None = None
+    """The nodes' C library: images that bring programs for the host are built for it."""
     home: HomePath
-    launcher: NodePath
-    partitions: Annotated[tuple[Partition, ...], Field(min_length=1)]
-    times: Annotated[tuple[Minutes, ...], Field(min_length=1)] = (60, 120, 240, 480)
-    default_time: Minutes = 60
-    node_addresses: Annotated[tuple[Network, ...], Field(min_length=1)]
-    ports: tuple[Port, Port] | None = None
-    claim_timeout: Annotated[int, Field(ge=10, le=3600)] = 120
-    template: Word = "slurm.sh.j2"
+    """Where home directories lie; jobs are submitted, and write their log, there."""
+    scratch: UserPath | None = None
+    """Where scratch directories lie; `{user}` stands for the user's name."""
+    start_directory: StartDirectory = StartDirectory()
+    """Where JupyterLab opens."""
 
-    @model_validator(mode="after")
-    def _relations(self) -> Self:
-        names = [partition.name for partition in self.partitions]
-        if len(set(names)) < len(names):
-            raise ValueError("partitions: two have the same name")
-        if self.default_time not in self.times:
-            raise ValueError(f"default_time: {self.default_time} is not one of times")
-        if min(self.times) > max(partition.time_limit for partition in self.partitions):
-            raise ValueError("times: every one is above the time limit of every partition")
+    partitions: tuple[Partition, ...] = Field(min_length=1)
+    """What users may choose from; the first is chosen at first."""
+    times: Times = Times()
+    """How long sessions may be, in minutes."""
+    max_nodes: Count = 1
+    """Most nodes of a session; above 1 users choose. The server runs on the first of them."""
+    accounts: Literal["firecrest"] | Words | None = None
+    """Slurm accounts: `firecrest` offers each user's own; without it Slurm takes the user's default."""
+    constraint: Constraints | None = None
+    """Features that nodes must have."""
+    reservation: Word | None = None
+    """The reservation that sessions run in."""
+    own_reservation: Switch = False
+    """Whether users may name a reservation of theirs."""
+    qos: Words | None = None
+    """The QoS of sessions."""
+    gres: Gres = "gpu"
+    """The generic resource that `gpus` counts: `gpu`, or `gpu:type`."""
+    gpus: Gpus | None = None
+    """GPUs on each node; without it whatever the partition gives."""
+    cpus: Counts | None = None
+    """CPUs on each node; without it whatever the partition gives."""
+    memory: Memories | None = None
+    """Memory on each node; without it whatever the partition gives."""
+    directives: tuple[Directive, ...] = ()
+    """More options of sbatch, for all sessions."""
+
+    launcher: NodePath | None = None
+    """`launcher-singleuser` on the nodes; needed where no tools image brings it."""
+    tools: Tools | None = None
+    """The uenv that holds JupyterLab, mounted beside the environment."""
+    uenv: Uenv = Uenv()
+    """How uenv images are attached."""
+    environments: tuple[Environment, ...] = Field(
+        default=(HostEnvironment(id="host", title="Host", kind="host"),), min_length=1
+    )
+    """What users may choose from; the first is chosen at first."""
+    prologue: Shell = ""
+    """Lines of Bash before the server starts."""
+    epilogue: Shell = ""
+    """Lines of Bash after the server has ended, however it ended."""
+    template: Word = "slurm.sh.j2"
+    """The batch template: beside the cluster file, one directory above it, or this project's own."""
+
+    node_addresses: NodeAddresses
+    """Where servers are: they listen, and the proxy is led, nowhere else."""
+    ports: tuple[Port, Port] | None = None
+    """First and last port for servers, for a firewall; without it any free one."""
+    claim_timeout: Seconds = 120
+    """Seconds that a running job may take to reach the hub."""
+
+    vscode: Switch = True
+    """Whether JupyterLab offers VS Code, where the environment has it."""
+    idle: Idle = Idle()
+    """What happens to sessions that nobody uses."""
+    end_warning: Seconds = 60
+    """Seconds before the end of a session's time at which its server is told to save and end."""
+    links: tuple[OptionName, ...] = ()
+    """Options that a link may choose; a link may come from anybody."""
+    announcements: tuple[Announcement, ...] = ()
+    """Messages that users see above the form."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """Times in which no job runs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_times_fit(cls, given: Any) -> Any:
+        """Let the times that nobody named be such as the partitions allow."""
+        if not isinstance(given, dict) or "times" in given or not isinstance(given.get("partitions"), list):
+            return given
+        limits = []
+        for partition in given["partitions"]:
+            values = partition if isinstance(partition, dict) else {}
+            known = [values.get(key) for key in ("time_limit", "max_node_minutes")]
+            limits += (
+                [min(number for number in known if type(number) is int)] if type(known[0]) is int else []
+            )
+        return {**given, "times": usual_times(limits)} if limits and min(limits) > 0 else given
+
+    def relations(self) -> Iterator[tuple[Place, str]]:
+        """Check what several keys say together."""
+        yield from _repeated("partitions", "name", [each.name for each in self.partitions])
+        yield from _repeated("environments", "id", [each.id for each in self.environments])
+        yield from self._times()
+        yield from self._resources()
+        yield from self._places()
+        for position, environment in enumerate(self.environments):
+            for place, message in self._attached(environment):
+                yield ("environments", position, *place), message
+        for position, directive in enumerate(self.directives):
+            name = directive.split("=")[0]
+            if name in _OURS or (name in ("--gres", "--gpus", "--gpus-per-node") and self.gpus):
+                yield ("directives", position), f"{name} is set by {_OURS.get(name, 'gpus')}"
+
+    def _times(self) -> Iterator[tuple[Place, str]]:
+        longest = max(partition.longest(1) for partition in self.partitions)
+        above = f"is above the longest time limit of a partition, {longest}"
+        for position, minutes in enumerate(self.times.choices):
+            if minutes > longest:
+                yield ("times", "choices", position), f"{minutes} {above}"
+        if self.times.maximum and self.times.maximum > longest:
+            yield ("times", "maximum"), f"{self.times.maximum} {above}"
+        shortest = min(self.times.choices)
+        for position, partition in enumerate(self.partitions):
+            limit = partition.longest(1)
+            if limit < shortest and not self.times.maximum:
+                yield (
+                    ("partitions", position, "time_limit"),
+                    f"{limit} is below the shortest session, {shortest}",
+                )
+        if self.end_warning >= 60 * shortest:
+            yield ("end_warning",), f"is as long as the shortest session, {shortest} minutes"
+
+    def _resources(self) -> Iterator[tuple[Place, str]]:
+        for position, partition in enumerate(self.partitions):
+            if self.gpus is None:
+                if partition.max_gpus is not None:
+                    yield ("partitions", position, "max_gpus"), "no gpus are asked for"
+            elif partition.max_gpus is not None and min(self.gpus.choices) > partition.max_gpus:
+                yield ("partitions", position, "max_gpus"), "is below every choice of gpus"
+            for key in ("constraint", "qos"):
+                choice = getattr(self, key)
+                if getattr(partition, key) and choice and len(choice.choices) > 1:
+                    yield ("partitions", position, key), f"users choose the {key} of this cluster"
+            if partition.reservation and self.own_reservation:
+                yield ("partitions", position, "reservation"), "users may name one of their own"
+        if self.reservation and self.own_reservation:
+            yield ("own_reservation",), "sessions run in the reservation that this file names"
+
+    def _places(self) -> Iterator[tuple[Place, str]]:
+        if "scratch" in self.start_directory.choices and not self.scratch:
+            yield ("start_directory",), "scratch is a choice, but this file does not say where it is"
         if self.ports and self.ports[0] > self.ports[1]:
-            raise ValueError("ports: the first is above the last")
-        return self
+            yield ("ports",), "the first is above the last"
+        if self.tools and self.uenv.attach == "squashfs-mount" and not self.tools.image.startswith("/"):
+            yield ("tools", "image"), "squashfs-mount needs the path of a file, not a label"
+
+    def _attached(self, environment: Environment) -> Iterator[tuple[Place, str]]:
+        if isinstance(environment, ContainerEnvironment):
+            return
+        if not (environment.launcher or self.tools or self.launcher):
+            yield (), "nothing brings launcher-singleuser: launcher, tools or an own launcher is needed"
+        if not isinstance(environment, UenvEnvironment):
+            return
+        if self.tools and (environment.mount or self.uenv.mount) == self.tools.mount:
+            yield ("mount",), f"{self.tools.mount} is where the tools image is mounted"
+        if self.tools and not environment.launcher and environment.image:
+            name = image_name(environment.image)
+            if name and name == image_name(self.tools.image):
+                yield ("image",), f"{name} is the name of the tools image: uenv would mount one of them only"
+        if self.uenv.attach == "squashfs-mount":
+            if environment.image and not environment.image.startswith("/"):
+                yield ("image",), "squashfs-mount needs the path of a file, not a label"
+            if environment.typed and environment.typed.labels:
+                yield ("typed", "labels"), "squashfs-mount knows files only"
+
+    @property
+    def label(self) -> str:
+        """The name for people."""
+        return self.title or self.name
 
     def partition(self, name: str) -> Partition | None:
         """Return the partition of that name, or None."""
         return next((partition for partition in self.partitions if partition.name == name), None)
 
+    def environment(self, name: str) -> Environment | None:
+        """Return the environment of that id, or None."""
+        return next((environment for environment in self.environments if environment.id == name), None)
+
     def home_of(self, user: str) -> str:
         """Return a user's home directory on the cluster."""
-        return self.home.replace("{user}", user)
+        return path_of(self.home, user)
+
+
+def path_of(path: str, user: str) -> str:
+    """Return a path with the user's name in its place."""
+    return path.replace("{user}", user)
+
+
+def _repeated(key: str, inner: str, names: list[str]) -> Iterator[tuple[Place, str]]:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            yield (key, position, inner), f"{name} stands here a second time"

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from traceback import extract_tb
+from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import FileSystemLoader, StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-import launcher
+from launcher.clusters.environment import ContainerEnvironment, UenvEnvironment, image_name
 from launcher.clusters.model import Cluster
-from launcher.clusters.options import LaunchRequest
-from launcher.errors import InvalidFile, LauncherError
+from launcher.clusters.request import LaunchRequest
+from launcher.clusters.template import BatchTemplate
+from launcher.errors import LauncherError
 
 JOB_NAME = "jupyterhub-launcher"
 """Every launch's job has this name: FirecREST can then filter a list by it before it reads the list."""
@@ -54,11 +50,20 @@ class LaunchFacts:
             )
 
 
-def template_directory() -> Path:
-    """Return the directory of the batch templates that come with this project."""
-    package = Path(launcher.__file__).parent
-    installed = package / "batch_templates"
-    return installed if installed.is_dir() else package.parent / "batch_templates"
+@dataclass(frozen=True)
+class Mount:
+    """A uenv image and where it is mounted.
+
+    Attributes:
+        image: A label, or the path of a squashfs file.
+        path: The mount point.
+    """
+
+    image: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.image}:{self.path}"
 
 
 def log_path(cluster: Cluster, user: str, job_id: str) -> str:
@@ -66,35 +71,65 @@ def log_path(cluster: Cluster, user: str, job_id: str) -> str:
     return f"{cluster.home_of(user)}/jupyterlab-{job_id}.log"
 
 
-def render(
-    cluster: Cluster, request: LaunchRequest, facts: LaunchFacts, *, directories: Sequence[Path] = ()
-) -> str:
+def render(template: BatchTemplate, cluster: Cluster, request: LaunchRequest, facts: LaunchFacts) -> str:
     """Return the batch script; the same arguments give the same bytes.
 
     Args:
+        template: The batch template.
         cluster: The cluster file.
         request: What the user may have.
         facts: The launch.
-        directories: Where batch templates are sought before this project's own; the first hit wins.
 
     Raises:
         InvalidFile: If the batch template has a mistake.
     """
-    environment = ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader([str(path) for path in (*directories, template_directory())]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["sh"] = lambda value: shlex.quote(str(value))
-    try:
-        return environment.get_template(cluster.template).render(
-            cluster=cluster, request=request, launch=facts, job_name=JOB_NAME, log_name="jupyterlab-%j.log"
-        )
-    except Exception as error:
-        # A template is a program, whose lines Jinja puts into the traceback among Python's.
-        lines = [each for each in extract_tb(error.__traceback__) if not each.filename.endswith((".py", ">"))]
-        place = f"{lines[-1].filename}:{lines[-1].lineno}" if lines else cluster.template
-        message = getattr(error, "message", None) or str(error) or type(error).__name__
-        raise InvalidFile([f"{place}: {message}"]) from error
+    return template.render(**template_variables(cluster, request, facts))
+
+
+def template_variables(cluster: Cluster, request: LaunchRequest, facts: LaunchFacts) -> dict[str, Any]:
+    """Return what a batch template sees: checked, typed values only.
+
+    `cluster`, `request`, `environment` and `launch` are the objects of those names. `mounts` are the uenv
+    images of the session, the user's last. `view` is the view to load, named with its uenv where that is
+    known, and `uenv_view` the same as uenv itself would tell it to the job. `launcher` is the program that
+    starts the server. `job_name` and `log_name` are the job's.
+    """
+    environment = cluster.environment(request.environment)
+    if environment is None:
+        raise ValueError(f"{request.environment} is no environment of {cluster.name}")
+    mounts = []
+    launcher = environment.launcher
+    if launcher is None and cluster.tools:
+        mounts.append(Mount(cluster.tools.image, cluster.tools.mount))
+        launcher = cluster.tools.program
+    if isinstance(environment, UenvEnvironment) and request.image:
+        mounts.append(Mount(request.image, environment.mount or cluster.uenv.mount))
+    if isinstance(environment, ContainerEnvironment):
+        mounts = []
+    return {
+        "cluster": cluster,
+        "request": request,
+        "environment": environment,
+        "launch": facts,
+        "mounts": tuple(mounts),
+        "view": _view(request),
+        "uenv_view": _uenv_view(request, mounts),
+        "launcher": launcher or cluster.launcher,
+        "job_name": JOB_NAME,
+        "log_name": "jupyterlab-%j.log",
+    }
+
+
+def _view(request: LaunchRequest) -> str | None:
+    """Return the view with its uenv's name: the tools image may have one that is called the same."""
+    if not request.view or not request.image or ":" in request.view or request.image.startswith("/"):
+        return request.view
+    return f"{image_name(request.image)}:{request.view}"
+
+
+def _uenv_view(request: LaunchRequest, mounts: list[Mount]) -> str:
+    """Return the view in the form of uenv's `UENV_VIEW`: mount, name of the uenv, name of the view."""
+    if not request.view or not mounts:
+        return ""
+    uenv, _, name = request.view.rpartition(":")
+    return f"{mounts[-1].path}:{uenv or PurePosixPath(mounts[-1].image).stem}:{name}"

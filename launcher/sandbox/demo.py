@@ -23,20 +23,22 @@ _RESTARTS = 3
 _RESTARTS_WITHIN = 60.0
 
 
-async def run(scheduler: str, port: int | None, state: Path | None) -> None:
+async def run(scheduler: str, port: int | None, cluster: Path | None, state: Path | None) -> None:
     """Run the site until a signal asks for its end.
 
     Raises:
         LauncherError: If a part does not start, or ends by itself.
     """
     with contextlib.suppress(asyncio.CancelledError), _ended_by_signals():
-        async with _site(scheduler, port, state) as site:
+        async with _site(scheduler, port, cluster, state) as site:
             _welcome(site)
             await _watch(site)
     click.echo("Everything is stopped." + (f" Its files are in {state}." if state else ""))
 
 
-async def check(scheduler: str, port: int | None, state: Path | None, *, as_json: bool) -> None:
+async def check(
+    scheduler: str, port: int | None, cluster: Path | None, state: Path | None, *, as_json: bool
+) -> None:
     """Start the site, use it as a person would, stop it, and print what held.
 
     Raises:
@@ -45,7 +47,7 @@ async def check(scheduler: str, port: int | None, state: Path | None, *, as_json
     """
     try:
         with _ended_by_signals():
-            async with _site(scheduler, port, state) as site:
+            async with _site(scheduler, port, cluster, state) as site:
                 report = await _check(site, quiet=as_json)
     except asyncio.CancelledError:
         raise CheckFailed("The check was interrupted.") from None
@@ -74,11 +76,15 @@ async def _check(site: Site, *, quiet: bool) -> Report:
 
 
 @contextlib.asynccontextmanager
-async def _site(scheduler: str, port: int | None, state: Path | None) -> AsyncIterator[Site]:
+async def _site(
+    scheduler: str, port: int | None, cluster: Path | None, state: Path | None
+) -> AsyncIterator[Site]:
     if port:
         check_port(port)
     with state_directory(state) as directory:
-        site = Site(directory, scheduler=scheduler, port=port or 0)
+        site = Site(directory, scheduler=scheduler, port=port or 0, cluster=cluster)
+        for note in site.cluster.notes() if cluster else ():
+            click.echo(f"In the sandbox, {note}.", err=True)
         await site.start(lambda line: click.echo(f"{line} …", err=True))
         try:
             yield site

@@ -19,13 +19,14 @@ c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{site['hub_port']}"
 c.JupyterHub.db_url = f"sqlite:///{site['directory']}/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = f"{site['directory']}/cookie_secret"
 
-# The proxy outlives a hub that is restarted, and with it every session's connections.
+# The proxy is a program of its own, so that a restart of the hub cuts nobody's connection.
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{site['proxy_api_port']}"
 
 # The demo alone stops everybody's servers when it ends; a site's hub must leave them running.
 c.JupyterHub.cleanup_servers = True
-# Servers that wait in the queue are pending starts: a limit would lock everybody else out.
+# No limit: a server whose job waits in the queue is a pending start, and so many waiting jobs as a limit
+# allows would lock everybody else out.
 c.JupyterHub.concurrent_spawn_limit = 0
 
 c.JupyterHub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"
@@ -46,5 +47,15 @@ c.Authenticator.allow_all = True
 
 c.JupyterHub.spawner_class = "launcher"
 c.LauncherSpawner.cluster_file = site["cluster_file"]
-# Compute nodes reach the hub through its public URL, as on a real site.
+# Above the longest queue, because a start takes as long as its job waits: those ahead may run for 4 hours.
+c.LauncherSpawner.start_timeout = 5 * 3600
+# Only a safety net: servers say themselves that they live and that they end. The jitter spreads these looks,
+# so that a hub that comes back does not take them all at the same moment.
+c.LauncherSpawner.poll_interval = 300
+c.LauncherSpawner.poll_jitter = 0.5
+# No limit: with one, the hub ends itself after so many starts in a row that timed out or met an error of the
+# hub's own, and a queue that is full for long is enough for that.
+c.LauncherSpawner.consecutive_failure_limit = 0
+# Compute nodes reach the hub through its public URL, as on a real site. There it must be https, because
+# tickets and API tokens travel to it; here nothing leaves this machine.
 c.LauncherSpawner.hub_connect_url = site["url"].rstrip("/")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-import yaml
-
-from launcher.clusters import load_cluster
-from launcher.clusters.script import template_directory
 from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Accounts
+from launcher.sandbox.cluster import SandboxCluster
 from launcher.sandbox.gateway import Gateway
 from launcher.sandbox.hub import CLIENT_ID, Hub
 from launcher.sandbox.identity import Client, IdentityProvider
@@ -32,7 +30,11 @@ class Site:
         scheduler: `slurm`, `process`, or `auto`: Slurm where it is installed and answers.
         port: The public port; 0 for any free one.
         token_lifetime: Seconds that an access token is good for.
-        cluster: Changes to the keys of the sandbox's cluster file.
+        cluster: The cluster file; without one the sandbox's own.
+        changes: Keys of the cluster file that get other values.
+
+    Raises:
+        InvalidFile: If the cluster file has mistakes.
     """
 
     def __init__(
@@ -42,13 +44,15 @@ class Site:
         scheduler: str = "auto",
         port: int = 0,
         token_lifetime: float = 300.0,
-        cluster: dict[str, object] | None = None,
+        cluster: Path | None = None,
+        changes: dict[str, object] | None = None,
     ) -> None:
         self.state = state
         self._kind = scheduler
         self._port = port or free_ports(1)[0]
         self._token_lifetime = token_lifetime
-        self._changes = cluster or {}
+        self.cluster = SandboxCluster(cluster, changes)
+        self.cluster_file: Path
         self.accounts: Accounts
         self.scheduler: Scheduler
         self.identity: IdentityProvider
@@ -85,7 +89,7 @@ class Site:
         self.accounts = await asyncio.shield(making)
         software = asyncio.ensure_future(asyncio.to_thread(stage, self.state / "software"))
         self._stops.append(partial(asyncio.wait, {software}))
-        self.scheduler = await choose(self._kind, self.state, self.accounts)
+        self.scheduler = await choose(self._kind, self.state, self.accounts, self.cluster.partitions)
         self._stops.append(self.scheduler.stop)
         say(self.scheduler.note or f"Starting the scheduler ({self.scheduler.kind})")
         await self.scheduler.start()
@@ -106,27 +110,31 @@ class Site:
             accounts=self.accounts,
             jwks=lambda: self.identity.jwks,
             issuer=self.identity.issuer,
-            file_systems=[self.state / "home"],
+            projects=("sandbox", "training"),
+            file_systems=[self.state / "home", self.state / "scratch"],
         )
         self._stops.append(self.gateway.stop)
         await self.gateway.start()
         say("Copying what jobs run to where every account can read it")
-        cluster_file = self._cluster_file(await asyncio.shield(software))
+        self._make_scratch()
+        self.cluster_file = self.cluster.write(
+            directory,
+            url=self.gateway.url,
+            system="sandbox",
+            state=self.state,
+            launcher=await asyncio.shield(software),
+        )
         say("Starting JupyterHub")
         self._stops.append(self.hub.stop)
-        await self.hub.start(self.identity.issuer, cluster_file)
+        await self.hub.start(self.identity.issuer, self.cluster_file)
 
-    def _cluster_file(self, launcher: Path) -> Path:
-        """Write the sandbox's cluster file with what is known only now."""
-        values = yaml.safe_load((template_directory() / "clusters/sandbox.yaml").read_text())
-        values["firecrest"]["url"] = self.gateway.url
-        values["home"] = f"{self.state}/home/{{user}}"
-        values["launcher"] = str(launcher)
-        values |= self._changes
-        path = self.state / "hub/sandbox.yaml"
-        path.write_text(yaml.safe_dump(values, sort_keys=False))
-        load_cluster(path)
-        return path
+    def _make_scratch(self) -> None:
+        scratch = self.state / "scratch"
+        scratch.mkdir(mode=0o711)
+        for account in self.accounts:
+            directory = scratch / account.name
+            directory.mkdir(mode=0o700)
+            os.chown(directory, account.uid, account.gid)
 
     async def stop(self) -> None:
         """Stop everything, last first: servers, hub, gateway, scheduler, accounts.

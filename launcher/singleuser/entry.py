@@ -84,13 +84,15 @@ def _run() -> int:
     except Exception as error:
         reporter.stopping("failed", f"JupyterLab ended with {type(error).__name__}: {error}"[:1500], 1)
         raise
-    reporter.stopping(reporter.reason, "", code)
+    reporter.stopping(reporter.reason, reporter.message, code)
     return code
 
 
 def _serve(answer: ClaimAnswer, reporter: Reporter) -> int:
-    preflight(answer.jupyterhub_version)
-    listener = Listener.open(answer.networks, answer.ports)
+    preflight(answer.start_directory, answer.jupyterhub_version)
+    listener = Listener.open(
+        networks=answer.networks, names=answer.names, interface=answer.interface, ports=answer.ports
+    )
     reporter.send(EventKind.MOUNTED)
     os.environ.update(answer.environment)
     prefix = answer.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
@@ -98,4 +100,4 @@ def _serve(answer: ClaimAnswer, reporter: Reporter) -> int:
     reporter.send(EventKind.STARTING)
     from launcher.singleuser.server import serve  # noqa: PLC0415 - it imports JupyterLab
 
-    return serve(answer.arguments, listener, reporter, answer.launch_key)
+    return serve(answer, listener, reporter)

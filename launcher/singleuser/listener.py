@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import random
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from launcher.errors import NoPort
+from launcher.node_name import fits
 
 _SIOCGIFADDR = 0x8915
 """Linux's request for an interface's IPv4 address: netdevice(7)."""
+
+_LINK_LOCAL = "20"
+"""The scope of an address in /proc/net/if_inet6 that no other network reaches."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Listener:
 
     Attributes:
         socket: The socket.
-        address: The numeric address it is bound to.
+        address: Where the hub finds it: the numeric address that it is bound to, or the node's name.
         port: Its port.
     """
 
@@ -35,35 +41,51 @@ class Listener:
         return f"[{self.address}]" if ":" in self.address else self.address
 
     @classmethod
-    def open(cls, networks: list[str], ports: tuple[int, int] | None) -> Listener:
-        """Bind a socket to this node's address in one of the networks.
+    def open(
+        cls, *, networks: list[str], names: list[str], interface: str, ports: tuple[int, int] | None
+    ) -> Listener:
+        """Bind a socket to this node's address.
 
         Args:
-            networks: Networks (CIDR) in order of preference.
+            networks: Networks (CIDR) in order of preference; the address lies in one of them.
+            names: Patterns of the names of nodes; where there are any, the hub is told this node's name.
+            interface: The network interface whose address is taken; empty for any, with names for the one
+                that this node's name stands for.
             ports: First and last port, tried in random order; None leaves the choice to the kernel.
 
         Raises:
-            NoPort: If no address of this node lies there, or every port is taken.
+            NoPort: If this node has no such address or name, or every port is taken.
         """
-        address = _address_in(networks)
-        if address is None:
-            raise NoPort(
-                f"This node has no address in {', '.join(networks)}.",
-                todo="Tell the site's support: node_addresses of the cluster file does not fit this node.",
-            )
+        addresses = _addresses(interface)
+        if interface and not addresses:
+            raise _misfit("interface", f"This node has no network interface {interface} with an address.")
+        if names:
+            told = _own_name(names)
+            address = addresses[0] if interface else _resolved(told)
+        else:
+            told = address = _first_in(networks, addresses, interface)
         low, high = ports or (0, 0)
         candidates = list(range(low, high + 1))
         random.shuffle(candidates)
         for port in candidates:
             bound = _bind(address, port)
             if bound:
-                return cls(bound, address, bound.getsockname()[1])
+                return cls(bound, told, bound.getsockname()[1])
         raise NoPort(
             f"All ports from {low} to {high} are taken on this node."
             if ports
             else f"Nothing can listen on {address}.",
             todo="Press Start again to get another node, or tell the site's support.",
         )
+
+
+def _misfit(key: str, what: str, why: str = "") -> NoPort:
+    """Return the error of a node that the cluster file does not describe."""
+    return NoPort(
+        what,
+        why=why,
+        todo=f"Tell the site's support: node_addresses.{key} of the cluster file does not fit this node.",
+    )
 
 
 def _bind(address: str, port: int) -> socket.socket | None:
@@ -77,21 +99,65 @@ def _bind(address: str, port: int) -> socket.socket | None:
     return candidate
 
 
-def _address_in(networks: list[str]) -> str | None:
-    """Return an address of this node that lies in the first network that has one."""
-    addresses = _addresses()
+def _first_in(networks: list[str], addresses: list[str], interface: str) -> str:
+    """Return the address that lies in the first network that has one."""
     for network in map(ip_network, networks):
         for address in addresses:
             if ip_address(address) in network:
                 return address
-    return None
+    where = f"{', '.join(networks)}{f' on its interface {interface}' if interface else ''}"
+    raise _misfit("networks", f"This node has no address in {where}.")
 
 
-def _addresses() -> list[str]:
-    """Return the IPv4 address of each interface of this node, and all IPv6 addresses."""
+def _own_name(patterns: list[str]) -> str:
+    """Return the first of this node's names that fits a pattern."""
+    tried: dict[str, None] = {}
+    for name in _own_names():
+        if fits(name, patterns):
+            return name
+        tried[name] = None
+    raise _misfit("names", f"This node is called {', '.join(tried)}: none fits {', '.join(patterns)}.")
+
+
+def _own_names() -> Iterator[str]:
+    """Yield what this node is called; only for the last, its full name, the resolver is asked."""
+    node = os.uname().nodename.lower()
+    yield node
+    yield node.partition(".")[0]
+    if slurm := os.environ.get("SLURMD_NODENAME", "").lower():
+        yield slurm
+    try:
+        answers = socket.getaddrinfo(node, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
+    except OSError:
+        return
+    yield answers[0][3].lower()
+
+
+def _resolved(name: str) -> str:
+    """Return the address that this node's name stands for, if others can reach it."""
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _misfit(
+            "interface", f"This node does not know the address of its own name {name}.", str(error)
+        ) from None
+    addresses = [str(answer[4][0]) for answer in answers]
+    for address in addresses:
+        if not ip_address(address.partition("%")[0]).is_loopback:
+            return address
+    raise _misfit(
+        "interface",
+        f"On this node its own name {name} stands for {addresses[0]}, which no other machine reaches.",
+        "Where names mean something else on the nodes themselves, the interface must be given.",
+    )
+
+
+def _addresses(interface: str) -> list[str]:
+    """Return the IPv4 address of each interface of this node, then its IPv6 addresses; or those of one."""
     found = []
+    names = [interface] if interface else [name for _, name in socket.if_nameindex()]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        for _, name in socket.if_nameindex():
+        for name in names:
             request = struct.pack("256s", name.encode()[:15])
             try:
                 answer = fcntl.ioctl(asker.fileno(), _SIOCGIFADDR, request)
@@ -100,7 +166,9 @@ def _addresses() -> list[str]:
             found.append(socket.inet_ntoa(answer[20:24]))
     try:
         with open("/proc/net/if_inet6", encoding="ascii") as table:
-            found += [socket.inet_ntop(socket.AF_INET6, bytes.fromhex(line[:32])) for line in table]
+            for digits, _, _, scope, _, name in map(str.split, table):
+                if scope != _LINK_LOCAL and interface in ("", name):
+                    found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)))
     except OSError:
         pass
     return found

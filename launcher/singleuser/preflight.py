@@ -15,16 +15,18 @@ OLDEST_JUPYTERHUB = (5, 5, 1)
 _DIST_INFO = re.compile(r"jupyterhub-([0-9][0-9A-Za-z.+!_]*)\.dist-info", re.IGNORECASE)
 
 
-def preflight(hub_version: str) -> None:
-    """Check the node.
+def preflight(start_directory: str, hub_version: str) -> None:
+    """Check the node, and go to the start directory, where terminals begin.
 
     Args:
+        start_directory: Absolute path where JupyterLab opens.
         hub_version: Version of JupyterHub at the hub.
 
     Raises:
         PreflightFailed: With the first thing that would make the session useless.
     """
     _home()
+    _enter(start_directory)
     _version(jupyterhub_version(), hub_version)
 
 
@@ -57,6 +59,19 @@ def _home() -> None:
             f"Nothing can be written to your home directory {home}.",
             why=f"{error.strerror or error}.",
             todo="Delete or move files there, caches first (~/.cache), then press Start again.",
+        ) from None
+
+
+def _enter(directory: str) -> None:
+    try:
+        os.chdir(directory)
+        os.scandir().close()
+    except OSError as error:
+        raise PreflightFailed(
+            f"JupyterLab can't open in the start directory {directory} on this node.",
+            why=f"{error.strerror or error}.",
+            todo="Choose another start directory, such as your home directory, then press Start again. Where "
+            "there is none to choose, tell the site's support.",
         ) from None
 
 

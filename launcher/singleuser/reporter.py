@@ -27,11 +27,13 @@ class Reporter(threading.Thread):
 
     Attributes:
         reason: Why the server ends, as far as this process knows.
+        message: The same in words for its user, where a reason alone does not tell.
     """
 
     def __init__(self, hub: Hub, launch_id: str, launch_key: str) -> None:
         super().__init__(name="launcher-reporter", daemon=True)
         self.reason = "exit"
+        self.message = ""
         self._hub = hub
         self._launch_id = launch_id
         self._launch_key = launch_key

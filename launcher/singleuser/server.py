@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import warnings
+from pathlib import PurePosixPath
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from launcher.errors import ServerFailed
-from launcher.protocol import PROBE_PATH, EventKind, probe_proof
+from launcher.protocol import PROBE_PATH, ClaimAnswer, EventKind, probe_proof
 from launcher.singleuser.listener import Listener
 from launcher.singleuser.reporter import Reporter
 
 try:
     import jupyterlab  # noqa: F401 - found missing here, not halfway through the start
+    from jupyter_core.utils import ensure_event_loop
     from jupyter_server.serverapp import ServerApp
+    from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
     from tornado.web import RequestHandler
+    from traitlets import default
 except ImportError as error:
     raise ServerFailed(
         "JupyterLab is not installed on this node, or not whole.",
@@ -43,39 +50,108 @@ class _Probe(RequestHandler):
         self.finish(probe_proof(self.launch_key, self.get_query_argument("nonce", "")[:64]))
 
 
-def serve(arguments: list[str], listener: Listener, reporter: Reporter, launch_key: str) -> int:
+class _Kernels(AsyncMappingKernelManager):
+    """Kernels; those of no directory begin where terminals do, not in the root of all directories."""
+
+    def cwd_for_path(self, path: str, **kwargs: Any) -> str:
+        """Return the directory in which the kernel of a document begins."""
+        found: str = super().cwd_for_path(path, **kwargs)  # type: ignore[no-untyped-call]
+        return os.getcwd() if found == "/" else found
+
+
+class _Launch(NamedTuple):
+    """What a server is started with."""
+
+    answer: ClaimAnswer
+    listener: Listener
+    reporter: Reporter
+
+
+class _NodeServer(ServerApp):
+    """A server whose socket was bound before it started, and that opens in its launch's start directory.
+
+    All other directories are in reach. A document has the same address whatever the start directory, so that
+    tabs and links of one session are right in the next. A root, a preferred directory or a first page that
+    an admin or a user has set stays.
+    """
+
+    launch: _Launch
+
+    @default("root_dir")
+    def _everything(self) -> str:
+        # JupyterLab shows nothing that lies below a hidden directory.
+        start = self.launch.answer.start_directory
+        return start if "/." in start else "/"
+
+    @default("kernel_manager_class")
+    def _kernels(self) -> Any:
+        usual = self._default_kernel_manager_class()
+        return _Kernels if usual is AsyncMappingKernelManager else usual
+
+    def init_ioloop(self) -> None:
+        """Take the event loop that checks of the configuration will use: any other is replaced by it."""
+        ensure_event_loop()
+        super().init_ioloop()
+
+    def init_configurables(self) -> None:
+        """Open in the start directory, unless it lies outside of the root."""
+        start, contents = PurePosixPath(self.launch.answer.start_directory), self.config.FileContentsManager
+        if start.is_relative_to(self.root_dir) and "preferred_dir" not in contents:
+            path = start.relative_to(self.root_dir)
+            if path.parts:
+                contents.preferred_dir = str(path)
+            if path.parts and self.default_url == "/lab":
+                # JupyterLab alone would go back to where its user was last.
+                self.default_url = f"/lab/tree/{quote(str(path))}"
+        super().init_configurables()
+
+    def init_webapp(self) -> None:
+        """Answer the hub's probes."""
+        super().init_webapp()
+        pattern = f"{self.base_url}{PROBE_PATH}"
+        handlers: list[Any] = [(pattern, _Probe, {"launch_key": self.launch.answer.launch_key})]
+        self.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
+
+    def _find_http_port(self) -> None:
+        """Find none: the port has been ours since before JupyterLab was imported."""
+
+    def _bind_http_server_tcp(self) -> bool:
+        listener = self.launch.listener
+        listener.socket.listen(_BACKLOG)
+        listener.socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        self.http_server.add_socket(listener.socket)
+        self.launch.reporter.send(EventKind.READY, address=listener.address, port=listener.port)
+        return True
+
+    def init_signal(self) -> None:
+        """Note why the server ends when a signal ends it."""
+        super().init_signal()
+        for number, reason in ((signal.SIGTERM, "terminated"), (signal.SIGUSR1, "walltime")):
+            signal.signal(number, _noting(reason, self.launch.reporter, self._signal_stop))
+
+    def shutdown_no_activity(self) -> None:
+        """End a server that nobody uses, and note that this is why."""
+        super().shutdown_no_activity()
+        reporter = self.launch.reporter
+        if self._stopping and reporter.reason == "exit":
+            reporter.reason = "idle"
+            reporter.message = (
+                f"Nobody used this server for {self.shutdown_no_activity_timeout / 60:g} minutes: "
+                "no kernel, no terminal, no request."
+            )
+
+
+def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
     """Run the server until it ends; return its exit code.
 
     Args:
-        arguments: Command-line arguments of `jupyterhub-singleuser`.
+        answer: What the hub said that this launch is.
         listener: The bound socket.
         reporter: Hears of `ready` once the server accepts connections.
-        launch_key: Proves this server to the hub's probes.
     """
 
-    class NodeServer(ServerApp):
-        """A server whose socket was bound before it started."""
-
-        def init_webapp(self) -> None:
-            super().init_webapp()
-            pattern = f"{self.base_url}{PROBE_PATH}"
-            handlers: list[Any] = [(pattern, _Probe, {"launch_key": launch_key})]
-            self.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
-
-        def _find_http_port(self) -> None:
-            """Find none: the port has been ours since before JupyterLab was imported."""
-
-        def _bind_http_server_tcp(self) -> bool:
-            listener.socket.listen(_BACKLOG)
-            listener.socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            self.http_server.add_socket(listener.socket)
-            reporter.send(EventKind.READY, address=listener.address, port=listener.port)
-            return True
-
-        def init_signal(self) -> None:
-            super().init_signal()
-            for number, reason in ((signal.SIGTERM, "terminated"), (signal.SIGUSR1, "walltime")):
-                signal.signal(number, _noting(reason, reporter, self._signal_stop))
+    class NodeServer(_NodeServer):
+        launch = _Launch(answer, listener, reporter)
 
     class SingleUser(JupyterHubSingleUser):
         serverapp_class = NodeServer
@@ -84,8 +160,10 @@ def serve(arguments: list[str], listener: Listener, reporter: Reporter, launch_k
         def get_extension_package(cls) -> str:
             return "jupyterhub"
 
+    if not answer.vscode:
+        _leave_out_vscode()
     try:
-        SingleUser.launch_instance(arguments)
+        SingleUser.launch_instance(answer.arguments)
     except SystemExit as end:
         if end.code:
             raise ServerFailed(
@@ -94,6 +172,12 @@ def serve(arguments: list[str], listener: Listener, reporter: Reporter, launch_k
                 todo="A broken file in ~/.jupyter is the usual cause.",
             ) from None
     return 0
+
+
+def _leave_out_vscode() -> None:
+    """Make jupyter-vscode-proxy a module that is not there: jupyter-server-proxy does without such."""
+    sys.modules["jupyter_vscode_proxy"] = None  # type: ignore[assignment]
+    warnings.filterwarnings("ignore", message="entry_point .* import of jupyter_vscode_proxy halted")
 
 
 def _noting(

@@ -1,13 +1,18 @@
 """The hub's half: a JupyterHub spawner whose servers are Slurm jobs submitted through FirecREST.
 
-Importing it adds two handlers to the hub's API, `/hub/api/launcher/claim` and `/hub/api/launcher/events`.
+Importing it adds to the hub's API what compute nodes need, `/hub/api/launcher/claim` and
+`/hub/api/launcher/events`, and for admins the page `/hub/launcher/clusters` with its JSON at
+`/hub/api/launcher/clusters`; to its pages, for everybody, the form's script and style sheet. In a hub that
+starts, cluster files are looked at from then on.
 """
 
 from jupyterhub.apihandlers import default_handlers as _default_handlers
 
+from launcher.spawner.admin_page import HANDLERS as _ADMIN_HANDLERS
+from launcher.spawner.form_files import HANDLERS as _FORM_FILES
 from launcher.spawner.handlers import HANDLERS as _HANDLERS
 from launcher.spawner.spawner import LauncherSpawner
 
-_default_handlers.extend(_HANDLERS)
+_default_handlers.extend(_HANDLERS + _ADMIN_HANDLERS + _FORM_FILES)
 
 __all__ = ["LauncherSpawner"]

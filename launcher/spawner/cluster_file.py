@@ -1,50 +1,167 @@
-"""The cluster file of a live hub: read again when it was changed, and the last good one kept."""
+"""The cluster files of a live hub: an edit is picked up by itself, and the last good version kept."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from logging import Logger, LoggerAdapter
 from pathlib import Path
 from typing import Any
 
-from launcher.clusters import Cluster, load_cluster
-from launcher.errors import InvalidFile
+from launcher.clusters import ClusterFile, Seen
+from launcher.clusters.check import check
+from launcher.errors import InvalidFile, MissingPart
+from launcher.spawner.detached import run_detached
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at a cluster file and its batch templates."""
+
+_KEPT = "launcher_cluster_files"
 
 
-@dataclass
-class _Read:
-    """What came of reading a file: of which version, and the last good content."""
+@dataclass(frozen=True)
+class Version:
+    """A version of a cluster file that is in use.
 
-    changed: int
-    cluster: Cluster | None
+    Attributes:
+        file: The cluster file with its batch template.
+        digest: SHA-256 of all that was read for it, in hexadecimal digits.
+        files: What was read for it, each with the SHA-256 of what it held.
+        since: When it came into use.
+    """
+
+    file: ClusterFile
+    digest: str
+    files: dict[Path, str]
+    since: datetime
+
+    @property
+    def name(self) -> str:
+        """The digest's beginning: enough to tell versions apart."""
+        return self.digest[:12]
 
 
-def current_cluster(
-    settings: MutableMapping[str, Any], path: Path, log: Logger | LoggerAdapter[Any]
-) -> Cluster:
-    """Return what a cluster file says now or, while it has a mistake, what it said before.
+class _Reading:
+    """What came of reading a cluster file once: a version, or what is wrong with it."""
+
+    def __init__(self, path: Path, log: Logger | LoggerAdapter[Any]) -> None:
+        self.seen = Seen()
+        self.file: ClusterFile | None = None
+        self.problems: tuple[str, ...] = ()
+        try:
+            file = ClusterFile.load(path, seen=self.seen)
+            with suppress(MissingPart):  # a hub without bash submits scripts all the same
+                self.problems = check(path, shellcheck=None).problems
+            self.file = None if self.problems else file
+        except InvalidFile as error:
+            self.problems = tuple(error.problems)
+        except Exception as error:
+            # Whatever a file holds, the hub goes on with what it has, and reads the next edit.
+            log.exception("Cluster file %s", path)
+            self.problems = (f"{path}: the launcher could not read it: {type(error).__name__}: {error}",)
+
+
+class LiveClusterFile:
+    """The version of a cluster file, with its batch template, that is in use.
+
+    A look at the files may find that they were changed: then they are read, and what came of it counts
+    once the next look finds them the same. So nothing counts that an editor has written half, or that is
+    half of one version and half of another; and whatever counts, counts as a whole.
 
     Args:
-        settings: The hub's settings, where what was read is kept for all spawners.
         path: The cluster file.
-        log: Hears once of each edit that has a mistake.
+        log: Hears once of each edit: in use, or refused and why.
 
-    Raises:
-        InvalidFile: If it was never good since the hub started.
+    Attributes:
+        path: The cluster file.
+        version: What is in use, or None if it was never good since the hub started.
+        problems: What is wrong with the files as they are now; empty while they are in use.
     """
-    kept: dict[Path, _Read] = settings.setdefault("launcher_cluster_files", {})
-    before = kept.get(path) or _Read(-1, None)
-    try:
-        changed = path.stat().st_mtime_ns
-        if changed != before.changed:
-            before.changed = changed
-            before.cluster = load_cluster(path)
-    except (OSError, InvalidFile) as error:
-        log.error("The cluster file can't be used:\n%s", error)
-        if before.cluster is None:
-            raise InvalidFile([str(error)]) from None
-    kept[path] = before
-    if before.cluster is None:
-        raise InvalidFile([f"{path} has a mistake; it was told when it was read first"])
-    return before.cluster
+
+    def __init__(self, path: Path, log: Logger | LoggerAdapter[Any]) -> None:
+        self.path = path
+        self.version: Version | None = None
+        self.problems: tuple[str, ...] = ()
+        self._log = log
+        self._reading = _Reading(path, log)
+        self._judged = False
+        if self._reading.file:
+            self._judge()  # a hub that starts can't wait; the next look mends what was half
+        else:
+            self.problems = self._reading.problems
+
+    @classmethod
+    def of(
+        cls, settings: MutableMapping[str, Any], path: Path, log: Logger | LoggerAdapter[Any]
+    ) -> LiveClusterFile:
+        """Return the one of this path that all spawners of a hub share; it is looked at from now on.
+
+        Args:
+            settings: The hub's settings, as its users have them.
+            path: The cluster file.
+            log: The hub's.
+        """
+        kept: dict[Path, LiveClusterFile] = settings.setdefault(_KEPT, {})
+        if path not in kept:
+            kept[path] = cls(path, log)
+            run_detached(kept[path].watch())
+        return kept[path]
+
+    @classmethod
+    def all(cls, settings: MutableMapping[str, Any]) -> list[LiveClusterFile]:
+        """Return all that a hub uses, by path."""
+        kept: dict[Path, LiveClusterFile] = settings.get(_KEPT, {})
+        return [kept[path] for path in sorted(kept)]
+
+    @property
+    def current(self) -> ClusterFile:
+        """The version in use: what the file says or, while it has a mistake, what it said before.
+
+        Raises:
+            InvalidFile: If it was never good since the hub started.
+        """
+        if self.version is None:
+            raise InvalidFile(list(self.problems))
+        return self.version.file
+
+    async def watch(self) -> None:
+        """Look from time to time, for as long as the hub runs."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once at the files; what is in use changes between two steps of the event loop only."""
+        # In a thread: a file system may hang, and a big file takes a while to check.
+        same = await asyncio.to_thread(self._same)
+        if same and not self._judged:
+            self._judge()
+
+    def _same(self) -> bool:
+        """Tell whether the files are what they were, and read them again if not."""
+        if not self._reading.seen.changed():
+            return True
+        self._reading = _Reading(self.path, self._log)
+        self._judged = False
+        return False
+
+    def _judge(self) -> None:
+        """Take what was read, or refuse it, and say so."""
+        self._judged = True
+        read, before = self._reading, self.version
+        if read.file is None:
+            self.problems = read.problems
+            stays = f"version {before.name} stays in use" if before else "nobody can start a server"
+            self._log.error(
+                "Cluster file %s can't be used, %s:\n%s", self.path, stays, "\n".join(read.problems)
+            )
+        elif before is None or before.files != read.seen.files:
+            self.version = Version(read.file, read.seen.digest, read.seen.files, datetime.now(UTC))
+            self.problems = ()
+            self._log.info("Cluster file %s is in use, version %s", self.path, self.version.name)
+        elif self.problems:
+            self.problems = ()
+            self._log.info("Cluster file %s is again as it is in use, version %s", self.path, before.name)

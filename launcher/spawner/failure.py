@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 
 from jupyterhub.spawner import SpawnException
@@ -80,6 +82,15 @@ def from_error(error: LauncherError) -> LaunchFailed:
             str(error), reason="login" if error.status == 401 else "firecrest", status_code=424
         )
     return LaunchFailed(str(error), reason="error")
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """Turn this project's errors into failures that JupyterHub shows."""
+    try:
+        yield
+    except LauncherError as error:
+        raise from_error(error) from None
 
 
 def job_ended(job_id: str, status: JobStatus, log: list[str]) -> LaunchFailed:

@@ -13,7 +13,7 @@ import httpx
 from firecrest.FirecrestException import FirecrestException
 from firecrest.v2 import AsyncFirecrest
 
-from launcher.clusters import JOB_NAME, Cluster
+from launcher.clusters import JOB_NAME, Cluster, UserAccounts
 from launcher.errors import FirecrestError, JobRejected
 
 CALL_TIMEOUT = 30.0
@@ -105,6 +105,18 @@ class Firecrest:
         self._client.num_retries_rate_limit = 0
         # Else an older server's header makes pyfirecrest refuse some calls by itself.
         self._client.set_api_version(_API_VERSION)
+
+    async def accounts(self, token: str) -> UserAccounts:
+        """Return the user's Slurm accounts on the system, as `userinfo` tells them from FirecREST 2.6 on."""
+        answer = await self._call(token, "userinfo")
+        told = answer.get("accounts") if isinstance(answer, dict) else None
+        if not isinstance(told, list):
+            raise FirecrestError("FirecREST does not tell your Slurm accounts.", status=200)
+        named = [each for each in _dicts(told) if _text(each.get("name"))]
+        return UserAccounts(
+            tuple(dict.fromkeys(_text(each["name"]) for each in named)),
+            next((_text(each["name"]) for each in named if each.get("default") is True), None),
+        )
 
     async def submit(self, token: str, script: str, working_directory: str) -> str:
         """Submit a batch script and return the job id.

@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyterhub.user import User
 
-from launcher.clusters import Cluster, log_path
+from launcher.clusters import Cluster, UserAccounts, log_path
 from launcher.errors import FirecrestError
 from launcher.spawner.firecrest import Firecrest, JobStatus, Verdict
 from launcher.spawner.tokens import access_token
@@ -26,6 +26,10 @@ class UserJobs:
         self._cluster = cluster
         self._user = user
         self._firecrest = _client(user.settings, cluster)
+
+    async def accounts(self) -> UserAccounts:
+        """Return the user's Slurm accounts."""
+        return await self._firecrest.accounts(await access_token(self._user))
 
     async def submit(self, script: str) -> str:
         """Submit a batch script in the user's home directory; return the job id.

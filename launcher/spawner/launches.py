@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
 from jupyterhub import orm
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from launcher.clusters import Cluster
@@ -25,7 +26,7 @@ class Launch:
     Attributes:
         record: What is saved of it.
         spawner: The spawner that made or adopted it in this process, or whose server is ready.
-        cluster: The cluster file that it began with in this process, if it did.
+        cluster: What the cluster file said when the launch began, or None if that was not saved.
         last_event: `time.monotonic()` of the last message from the node, or None.
         sequence: Sequence number of the last event.
         submission: The submit under way, if any.
@@ -39,7 +40,7 @@ class Launch:
     def __init__(self, record: LaunchRecord) -> None:
         self.record = record
         self.spawner: LauncherSpawner | None = None
-        self.cluster: Cluster | None = None
+        self.cluster = _cluster(record)
         self.last_event: float | None = None
         self.sequence = 0
         self.submission: asyncio.Task[None] | None = None
@@ -111,6 +112,14 @@ class Launch:
             if self.failure or self.record.phase in (Phase.READY, Phase.ENDING, Phase.GONE):
                 return
             await self.change(timeout=60)
+
+
+def _cluster(record: LaunchRecord) -> Cluster | None:
+    """Return what a record keeps of its cluster file, unless it is another release's."""
+    try:
+        return Cluster.model_validate(record.cluster_file)
+    except ValidationError:
+        return None
 
 
 class Launches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -38,6 +38,7 @@ class LaunchRecord:
         nonce: The nonce of the claim, or empty before it.
         node: The compute node that the claim named.
         url: Where the server listens, or empty before `ready`.
+        cluster_file: What the cluster file said when the launch began, as JSON values.
     """
 
     launch_id: str
@@ -51,6 +52,7 @@ class LaunchRecord:
     nonce: str = ""
     node: str = ""
     url: str = ""
+    cluster_file: dict[str, Any] = field(default_factory=dict)
 
     def to_state(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -67,10 +69,11 @@ class LaunchRecord:
             record.phase = Phase(record.phase)
         except (TypeError, ValueError):
             return None
-        texts = set(asdict(record)) - {"ticket_expires", "options"}
+        texts = set(asdict(record)) - {"ticket_expires", "options", "cluster_file"}
         whole = (
             all(isinstance(getattr(record, name), str) for name in texts)
             and isinstance(record.ticket_expires, int | float)
             and isinstance(record.options, dict)
+            and isinstance(record.cluster_file, dict)
         )
         return record if whole else None

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
-import jupyterhub
 from jupyterhub.spawner import Spawner
-from traitlets import Float, List, Unicode, default
+from traitlets import Float, default
 
 from launcher.clusters import (
-    Cluster,
+    ClusterFile,
     LaunchFacts,
     LaunchRequest,
-    options_from_form,
     parse_options,
-    render,
 )
-from launcher.errors import InvalidOptions, LauncherError
+from launcher.errors import InvalidFile, LauncherError
 from launcher.protocol import (
     ALIVE_INTERVAL,
     Claim,
@@ -36,12 +31,12 @@ from launcher.protocol import (
 )
 from launcher.spawner import failure, probe
 from launcher.spawner.address import server_url
-from launcher.spawner.cluster_file import current_cluster
+from launcher.spawner.answer import claim_answer
 from launcher.spawner.detached import run_detached
 from launcher.spawner.firecrest import Verdict
-from launcher.spawner.form import render_form
 from launcher.spawner.jobs import UserJobs
 from launcher.spawner.launches import Launch, Launches
+from launcher.spawner.options import UserOptions
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 from launcher.spawner.start import Start
 
@@ -52,22 +47,9 @@ _ALIVE_FOR = 2.5 * ALIVE_INTERVAL
 _UNKNOWN_IS_GONE = 3
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Turn this project's errors into failures that JupyterHub shows."""
-    try:
-        yield
-    except LauncherError as error:
-        raise failure.from_error(error) from None
-
-
-class LauncherSpawner(Spawner):
+class LauncherSpawner(UserOptions, Spawner):
     """Starts each user's JupyterLab as a Slurm job, through FirecREST."""
 
-    cluster_file = Unicode(help="Path of the cluster file.").tag(config=True)
-    template_directories = List(
-        Unicode(), help="Directories of batch templates, sought before this project's own."
-    ).tag(config=True)
     job_poll_interval = Float(
         3.0,
         help="Seconds between two looks at a job that waits; later looks are up to five times as far apart.",
@@ -75,7 +57,6 @@ class LauncherSpawner(Spawner):
     stop_timeout = Float(30.0, help="Seconds to wait for a cancelled job to be gone.").tag(config=True)
 
     _launch: Launch | None = None
-    _request: LaunchRequest | None = None
 
     @default("start_timeout")
     def _start_timeout_covers_the_queue(self) -> int:
@@ -89,58 +70,19 @@ class LauncherSpawner(Spawner):
     def _hub_environment_stays_at_the_hub(self) -> list[str]:
         return []
 
-    # ---- what a user asks for
-
-    @property
-    def cluster(self) -> Cluster:
-        """The cluster file as it is now, or as it last was without a mistake."""
-        return current_cluster(self.user.settings, Path(self.cluster_file), self.log)
+    # ---- what is saved
 
     @property
     def _jobs(self) -> UserJobs:
-        return UserJobs(self.cluster, self.user)
-
-    async def get_options_form(self) -> str:
-        """Return the form, filled in with what this user sent last, errors beside the fields."""
-        rejected = self._rejected.pop(self.user.name, None)
-        chosen, errors = rejected or (self.orm_spawner.user_options or {}, {})
-        with _failures():
-            return render_form(self.cluster, chosen, errors)
-
-    @property
-    def _rejected(self) -> dict[str, tuple[Mapping[str, Any], Mapping[str, str]]]:
-        # The form is rendered again by the user's default spawner, also for a named server.
-        kept: dict[str, Any] = self.user.settings.setdefault("launcher_rejected_options", {})
-        return kept
-
-    @default("options_from_form")
-    def _options_from_form(self) -> Any:
-        def convert(form: Mapping[str, list[Any]]) -> dict[str, Any]:
-            options = options_from_form(form)
-            with _failures():
-                try:
-                    return parse_options(self.cluster, options).as_options()
-                except InvalidOptions as error:
-                    self._rejected[self.user.name] = (options, error.fields)
-                    raise
-
-        return convert
-
-    def options_from_query(self, query_data: Mapping[str, list[Any]]) -> dict[str, Any]:
-        """Refuse options from a link: it may be somebody else's choice."""
-        del query_data
-        raise failure.from_error(InvalidOptions({"": "A link can't choose options here. Use the form."}))
-
-    @default("apply_user_options")
-    def _apply_user_options(self) -> Any:
-        def apply(_: Spawner, options: Mapping[str, Any]) -> None:
-            self._request = None
-            with _failures():
-                self._request = parse_options(self.cluster, options)
-
-        return apply
-
-    # ---- what is saved
+        """The user's jobs on the cluster of the launch, by what its file says now if that can be told."""
+        began = self._launch.cluster if self._launch else None
+        try:
+            now = self.cluster
+        except InvalidFile:
+            if began is None:
+                raise
+            now = began
+        return UserJobs(began if began and began.name != now.name else now, self.user)
 
     @property
     def _launches(self) -> Launches:
@@ -186,19 +128,18 @@ class LauncherSpawner(Spawner):
 
     async def start(self) -> str:
         """Launch a job, or adopt the one that an earlier hub launched, and return the server's URL."""
-        request = self._request
-        if request is None:
+        request, version = self._request, self._version
+        if request is None or version is None:
             raise failure.LaunchFailed("The options were not checked.", reason="options")
-        with _failures():
-            cluster = self.cluster
+        with failure.shown():
             launch, script = await self._adopt(request), ""
             if launch is None:
-                launch, script = self._new_launch(cluster, request)
-            launch.cluster = cluster
+                launch, script = self._new_launch(version, request)
+            cluster = launch.cluster = launch.cluster or version.cluster
             start = Start(
                 launch,
                 cluster,
-                self._jobs,
+                UserJobs(cluster, self.user),
                 interval=self.job_poll_interval,
                 save=lambda: self._save(launch),
                 end=self.stop,
@@ -214,7 +155,7 @@ class LauncherSpawner(Spawner):
         if launch is None or launch.record.phase is Phase.GONE:
             return None
         record = launch.record
-        if record.phase is Phase.SUBMITTED and record.options == request.as_options():
+        if record.phase is Phase.SUBMITTED and record.options == request.options:
             status = await self._jobs.status(record.job_id)
             if status and status.verdict is not Verdict.DEAD:
                 launch.spawner = self
@@ -232,7 +173,7 @@ class LauncherSpawner(Spawner):
             )
         return None
 
-    def _new_launch(self, cluster: Cluster, request: LaunchRequest) -> tuple[Launch, str]:
+    def _new_launch(self, version: ClusterFile, request: LaunchRequest) -> tuple[Launch, str]:
         """Save the record of a new launch; return it with its script."""
         ticket = new_ticket()
         facts = LaunchFacts(
@@ -241,16 +182,19 @@ class LauncherSpawner(Spawner):
             hub_api_url=self.get_env()["JUPYTERHUB_API_URL"],
             user=self.user.name,
         )
-        script = render(
-            cluster, request, facts, directories=[Path(each) for each in self.template_directories]
-        )
+        try:
+            script = version.render(request, facts)
+        except InvalidFile as error:
+            self.log.error("The batch template of %s can't be used:\n%s", version.path, error)
+            raise
         record = LaunchRecord(
             launch_id=facts.launch_id,
             ticket_hash=ticket_hash(ticket),
             ticket_expires=time.time() + self.start_timeout + TICKET_MARGIN,
-            cluster=cluster.name,
+            cluster=version.cluster.name,
             script_hash=hashlib.sha256(script.replace(ticket, "").encode()).hexdigest(),
-            options=request.as_options(),
+            options=request.options,
+            cluster_file=version.cluster.model_dump(mode="json", exclude_defaults=True),
         )
         launch = self._launch = self._launches.add(Launch(record))
         launch.spawner = self
@@ -281,14 +225,13 @@ class LauncherSpawner(Spawner):
             *(claim.job_id, claim.node, record.launch_id, self.user.name, claim.jupyterhub_version),
         )
         environment = {name: str(value) for name, value in self.get_env().items() if name != "JPY_API_TOKEN"}
-        return ClaimAnswer(
+        return claim_answer(
+            cluster,
+            parse_options(cluster, record.options, user=self.user.name),
             launch_id=record.launch_id,
             launch_key=launch_key,
             environment=environment,
             arguments=list(self.get_args()),
-            networks=[str(network) for network in cluster.node_addresses],
-            ports=cluster.ports,
-            jupyterhub_version=jupyterhub.__version__,
         )
 
     def happened(self, launch: Launch, event: Event) -> str:
@@ -306,6 +249,7 @@ class LauncherSpawner(Spawner):
     def said_to_end(self, launch: Launch) -> None:
         """Look at once after a server that was ready, when its node or its script has said that it ends."""
         if launch.record.phase is Phase.READY:
+            self.log.info("Server %s says that it ends: %r", self._log_name, launch.ended)
             run_detached(self.poll_and_notify())
 
     def _ready(self, launch: Launch, event: Event) -> str:

@@ -63,7 +63,7 @@ class Start:
 
     async def _submit(self, script: str) -> None:
         launch, record = self._launch, self._record
-        launch.say(5, f"Submitting a job to {self._cluster.title}")
+        launch.say(5, f"Submitting a job to {self._cluster.label}")
         try:
             job_id = await self._jobs.submit(script)
         except Exception as error:  # noqa: BLE001 - nobody else would hear of it

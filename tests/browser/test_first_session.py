@@ -64,20 +64,6 @@ async def test_alice_logs_in_starts_runs_a_cell_and_stops(site, page, screenshot
     await eventually(no_jobs)
 
 
-async def test_a_refused_choice_stands_beside_its_field_with_the_input_kept(site, page, screenshots):
-    bob = [account.name for account in site.accounts][1]
-    await log_in(page, site, bob)
-    await page.get_by_label("Partition").select_option("debug")
-    await page.get_by_label("Time").select_option("240")
-    await page.get_by_role("button", name="Start").click()
-    problem = page.locator("#time-problem")
-    await expect(problem).to_have_text("must be at most 30 minutes in partition debug")
-    assert await page.get_by_label("Partition").input_value() == "debug"
-    assert await page.get_by_label("Time").input_value() == "240"
-    await page.screenshot(path=screenshots / "refused.png")
-    assert not await site.live_jobs(bob)
-
-
 async def test_a_failed_start_says_why_on_the_page(site, page, screenshots, cluster_file):
     cluster_file(launcher="/nonexistent/launcher-singleuser")
     bob = [account.name for account in site.accounts][1]

@@ -83,7 +83,7 @@ async def test_a_job_that_waits_says_why_and_stop_cancels_it(site, person):
 
 
 async def test_slurms_refusal_reaches_the_user_in_its_own_words(site, person, cluster_file):
-    cluster_file(partitions=[{"name": "nowhere", "time_limit": 60}])
+    cluster_file(partitions=[{"name": "nowhere", "time_limit": 240}])
     alice = await person()
     failed = (await alice.start())[-1]
     assert failed["failed"]

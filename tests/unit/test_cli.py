@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -60,14 +61,37 @@ class TestProgram:
         assert "click" in loaded
         assert not loaded & {"pydantic", "jinja2", "yaml", "jupyterhub", "tornado", "httpx", "firecrest"}
 
-    def test_completion_works_for_shells(self):
+    @pytest.mark.parametrize(
+        ("typed", "offered"),
+        [
+            ("demo --sch", "plain,--scheduler"),
+            ("clusters dai", "plain,daint"),
+            ("render eig", "plain,eiger"),
+            ("check sand", "plain,sandbox"),
+            ("check ./", "file,./"),
+            ("render daint -o part", "plain,partition="),
+            ("render daint -o environment=jul", "plain,environment=julia"),
+        ],
+    )
+    def test_completion_works_for_shells(self, typed, offered):
+        words = typed.split()
         environment = {
             "_LAUNCHER_COMPLETE": "bash_complete",
-            "COMP_WORDS": "launcher demo --sch",
-            "COMP_CWORD": "2",
+            "COMP_WORDS": f"launcher {typed}",
+            "COMP_CWORD": str(len(words)),
         }
         done = CliRunner().invoke(cli, prog_name="launcher", env=environment)
-        assert "plain,--scheduler" in done.output
+        assert offered in done.output.splitlines()
+
+    @pytest.mark.parametrize("typed", ["clusters x", "render ./none.yaml -o x", "render --clusters /none x"])
+    def test_completion_offers_nothing_where_there_is_nothing(self, typed):
+        environment = {
+            "_LAUNCHER_COMPLETE": "bash_complete",
+            "COMP_WORDS": f"launcher {typed}",
+            "COMP_CWORD": str(len(typed.split())),
+        }
+        done = CliRunner().invoke(cli, prog_name="launcher", env=environment)
+        assert (done.output.strip(), done.exception) == ("", None)
 
 
 class TestHelp:
@@ -84,9 +108,12 @@ class TestHelp:
         assert code == 0
         assert "Examples:" in out
         assert "Exit code" in out
-        for option in cli.commands[name].params:
-            assert option.help, option.name
-            assert option.opts[0] in out
+        for parameter in cli.commands[name].params:
+            if isinstance(parameter, click.Argument):
+                assert str(parameter.make_metavar(click.Context(cli.commands[name]))) in out
+            else:
+                assert parameter.help, parameter.name
+                assert parameter.opts[0] in out
 
     def test_no_line_is_wider_than_a_terminal(self, run):
         for arguments in (["--help"], *([name, "--help"] for name in cli.commands)):
@@ -140,6 +167,19 @@ class TestErrors:
         assert "Traceback" not in err
         assert sandbox.calls == []
 
+    @pytest.mark.parametrize("command", ["clusters", "clusters daint", "check", "render daint", "schema"])
+    def test_a_base_install_names_the_extra_that_cluster_files_need(self, command):
+        code = f"""
+import sys
+sys.modules["pydantic"] = None
+sys.argv = ["launcher", *{command!r}.split()]
+from launcher.cli import main
+main()
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (errors.MissingPart.exit_code, "")
+        assert "pip install 'firecrest-launcher[hub]'" in done.stderr
+
     def test_a_base_install_names_the_extra_that_the_demo_needs(self, run, monkeypatch):
         monkeypatch.setitem(sys.modules, "launcher.sandbox", None)
         code, _, err = run("demo")
@@ -150,16 +190,16 @@ class TestErrors:
 class TestDemo:
     def test_without_options_it_runs_for_a_person(self, run, sandbox):
         assert run("demo") == (0, "", "")
-        assert sandbox.calls == [("run", ("auto", None, None), {})]
+        assert sandbox.calls == [("run", ("auto", None, None, None), {})]
 
     def test_options_are_handed_on(self, run, sandbox, tmp_path):
         run("demo", "--port", "8000", "--scheduler", "slurm", "--state", str(tmp_path))
-        assert sandbox.calls == [("run", ("slurm", 8000, tmp_path), {})]
+        assert sandbox.calls == [("run", ("slurm", 8000, None, tmp_path), {})]
 
     @pytest.mark.parametrize(("arguments", "as_json"), [(["--check"], False), (["--check", "--json"], True)])
     def test_a_check_may_print_for_people_or_for_programs(self, run, sandbox, arguments, as_json):
         run("demo", *arguments)
-        assert sandbox.calls == [("check", ("auto", None, None), {"as_json": as_json})]
+        assert sandbox.calls == [("check", ("auto", None, None, None), {"as_json": as_json})]
 
 
 def test_every_error_of_the_tree_is_caught():

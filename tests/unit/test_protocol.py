@@ -53,7 +53,11 @@ ANSWERS = st.builds(
     st.dictionaries(VALUE, VALUE, max_size=5),
     st.lists(VALUE, max_size=5),
     st.lists(VALUE, max_size=3),
+    st.lists(VALUE, max_size=3),
+    st.sampled_from(["", "hsn0", "eth0:1", "enp0s31f6"]),
     st.none() | st.tuples(st.integers(1, 65535), st.integers(1, 65535)),
+    st.sampled_from(["/", "/home/alice", "/scratch/a directory/é"]),
+    st.booleans(),
     VERSION,
 )
 PLAIN_KINDS = st.sampled_from([EventKind.MOUNTED, EventKind.STARTING, EventKind.ALIVE])
@@ -97,7 +101,11 @@ ANSWER = {
     "environment": {"JUPYTERHUB_API_TOKEN": "secret"},
     "arguments": ["--debug"],
     "networks": ["10.0.0.0/8"],
+    "names": [],
+    "interface": "hsn0",
     "ports": [40000, 40100],
+    "start_directory": "/home/alice",
+    "vscode": True,
     "jupyterhub_version": "6.1.1",
 }
 WHOLE = [
@@ -282,9 +290,19 @@ class TestAnythingElseIsRefused:
             ("arguments", "--debug"),
             ("arguments", [1]),
             ("networks", None),
+            ("names", "nid001"),
+            ("interface", None),
+            ("interface", "hsn0\n"),
+            ("interface", "a" * 16),
+            ("start_directory", ""),
+            ("start_directory", "scratch"),
+            ("start_directory", "/scratch\0"),
+            ("vscode", 1),
+            ("vscode", "true"),
+            ("vscode", None),
         ],
     )
-    def test_an_answer_whose_lists_are_not_what_they_should_be(self, name, wrong):
+    def test_an_answer_whose_values_are_not_what_they_should_be(self, name, wrong):
         assert name in refused(parse_claim_answer, {**ANSWER, name: wrong})
 
     @pytest.mark.parametrize("parse", [parse_claim, parse_event])
@@ -395,7 +413,7 @@ class TestSecrets:
         "message",
         [
             Claim("5ecre7", "b" * 64, "1", "nid001", "6.1.1"),
-            ClaimAnswer("c" * 32, "5ecre7", {"TOKEN": "5ecre7"}, [], [], None, "6.1.1"),
+            ClaimAnswer("c" * 32, "5ecre7", {"TOKEN": "5ecre7"}, [], [], [], "", None, "/", True, "6.1.1"),
             ScriptExit("5ecre7", 0),
         ],
     )

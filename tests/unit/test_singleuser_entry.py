@@ -19,7 +19,11 @@ ANSWER = ClaimAnswer(
     environment={"JUPYTERHUB_API_TOKEN": "t0ken", "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/"},
     arguments=["--debug"],
     networks=["127.0.0.0/8"],
+    names=[],
+    interface="",
     ports=None,
+    start_directory="/tmp",
+    vscode=True,
     jupyterhub_version="6.1.1",
 )
 
@@ -49,9 +53,10 @@ class Loader:
     def create_module(self, spec):
         return None
     def exec_module(self, module):
-        def serve(arguments, listener, reporter, launch_key):
+        def serve(answer, listener, reporter):
             import json, os
-            found = {"arguments": arguments, "environment": dict(os.environ), "launch_key": launch_key}
+            found = {"arguments": answer.arguments, "environment": dict(os.environ)}
+            found |= {"launch_key": answer.launch_key, "directory": os.getcwd()}
             found["listens"] = [listener.address, listener.port]
             print(json.dumps(self.found | found))
             return 7
@@ -219,6 +224,7 @@ class TestUpToJupyterLab:
         address, port = found["listens"]
         assert found["arguments"] == ["--debug"]
         assert found["launch_key"] == ANSWER.launch_key
+        assert found["directory"] == ANSWER.start_directory
         assert found["environment"].items() >= ANSWER.environment.items()
         assert found["environment"]["JUPYTERHUB_SERVICE_URL"] == f"http://{address}:{port}/user/alice/"
 
@@ -235,6 +241,7 @@ class TestUpToJupyterLab:
         assert ours <= {
             "launcher",
             "launcher.errors",
+            "launcher.node_name",
             "launcher.protocol",
             "launcher.singleuser",
             *(

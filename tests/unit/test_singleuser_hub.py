@@ -16,7 +16,11 @@ ANSWER = ClaimAnswer(
     environment={"JUPYTERHUB_API_TOKEN": "5ec2e7"},
     arguments=[],
     networks=["127.0.0.0/8"],
+    names=[],
+    interface="",
     ports=None,
+    start_directory="/tmp",
+    vscode=True,
     jupyterhub_version="6.1.1",
 )
 YES = (200, encode(ANSWER))

@@ -14,12 +14,14 @@ from launcher.singleuser import preflight as module
 from launcher.singleuser.preflight import jupyterhub_version, preflight
 
 HUB = "6.1.1"
+HERE = "/"
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A home that is as it should be."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -31,13 +33,13 @@ def node(monkeypatch):
 
 class TestHome:
     def test_a_home_that_can_be_written_to_passes_and_stays_as_it_was(self, home):
-        preflight(HUB)
+        preflight(HERE, HUB)
         assert list(home.iterdir()) == []
 
     def test_a_home_that_is_not_mounted_is_told(self, home, monkeypatch):
         monkeypatch.setenv("HOME", f"{home}/alice")
         with pytest.raises(PreflightFailed) as error:
-            preflight(HUB)
+            preflight(HERE, HUB)
         assert error.value.what == f"Your home directory {home}/alice does not exist on this node."
         assert "support" in error.value.todo
         assert error.value.exit_code == 22
@@ -46,7 +48,7 @@ class TestHome:
         (home / "alice").touch()
         monkeypatch.setenv("HOME", f"{home}/alice")
         with pytest.raises(PreflightFailed, match="does not exist"):
-            preflight(HUB)
+            preflight(HERE, HUB)
 
     @pytest.mark.parametrize("value", [None, ""])
     def test_a_home_that_is_not_known_is_told(self, monkeypatch, value):
@@ -54,7 +56,7 @@ class TestHome:
         if value is not None:
             monkeypatch.setenv("HOME", value)
         with pytest.raises(PreflightFailed, match=r"\$HOME is not set"):
-            preflight(HUB)
+            preflight(HERE, HUB)
 
     @pytest.mark.parametrize(
         ("mount", "then", "why"),
@@ -77,13 +79,49 @@ class TestHome:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
         try:
             with pytest.raises(PreflightFailed, match="Nothing can be written") as error:
-                preflight(HUB)
+                preflight(HERE, HUB)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert error.value.why == "File too large."
 
     def test_a_home_of_a_file_system_with_room_passes(self, home):
         assert with_file_system(home, "size=64k", "") == ""
+
+
+class TestStartDirectory:
+    def test_terminals_will_begin_there(self, tmp_path):
+        preflight(str(tmp_path), HUB)
+        assert Path.cwd() == tmp_path
+
+    @pytest.mark.parametrize(
+        ("name", "why"), [("none", "No such file or directory."), ("file", "Not a directory.")]
+    )
+    def test_one_that_is_not_there_is_told_with_what_to_choose_instead(self, tmp_path, name, why):
+        (tmp_path / "file").touch()
+        with pytest.raises(PreflightFailed) as error:
+            preflight(f"{tmp_path}/{name}", HUB)
+        assert str(error.value) == (
+            f"JupyterLab can't open in the start directory {tmp_path}/{name} on this node.\n{why}\n"
+            "Choose another start directory, such as your home directory, then press Start again. "
+            "Where there is none to choose, tell the site's support."
+        )
+
+    @pytest.mark.parametrize(
+        ("mode", "said"),
+        [(0o555, ""), (0o444, "Permission denied.\n"), (0o111, "Permission denied.\n")],
+        ids=["neither", "enter", "list"],
+    )
+    def test_one_that_its_user_may_not_enter_or_list_is_told(self, tmp_path, mode, said):
+        tmp_path.chmod(0o755)
+        (tmp_path / "start").mkdir()
+        (tmp_path / "start").chmod(mode)
+        code = "import os\nfrom launcher.singleuser.preflight import _enter, PreflightFailed as Failed\n"
+        code += "os.getuid() or os.setresuid(65534, 65534, 65534)\n"
+        code += "try: _enter('start')\nexcept Failed as error: print(error.why)"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == said
 
 
 def with_file_system(home, options, then):
@@ -116,7 +154,7 @@ class TestVersions:
     )
     def test_a_node_may_be_older_within_bounds_or_newer_by_a_minor_version(self, node, version):
         node(version)
-        preflight(HUB)
+        preflight(HERE, HUB)
 
     @pytest.mark.parametrize(
         "version", ["5.5.0", "5.5", "5.4.9", "4.1.6", "1.0", "7.0.0", "7.0.0rc1", "10.0"]
@@ -124,7 +162,7 @@ class TestVersions:
     def test_a_node_that_does_not_fit_the_hub_is_told(self, node, version):
         node(version)
         with pytest.raises(PreflightFailed) as error:
-            preflight(HUB)
+            preflight(HERE, HUB)
         assert (
             error.value.what == f"JupyterHub {version} on this node does not fit JupyterHub {HUB} at the hub."
         )
@@ -132,7 +170,7 @@ class TestVersions:
 
     def test_a_missing_jupyterhub_is_left_to_jupyterlabs_start(self, node):
         node(None)
-        preflight(HUB)
+        preflight(HERE, HUB)
 
 
 class TestInstalledVersion:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.clusters import Cluster
+from launcher.clusters import Cluster, UserAccounts
 from launcher.errors import FirecrestError, JobRejected
 from launcher.spawner import firecrest as module
 from launcher.spawner.firecrest import Firecrest, JobStatus, Verdict
@@ -20,7 +20,7 @@ CLUSTER = Cluster.model_validate(
         "firecrest": {"url": "http://firecrest.example.org/v2", "system": "tiny"},
         "home": "/home/{user}",
         "launcher": "/opt/launcher/bin/launcher-singleuser",
-        "partitions": [{"name": "normal", "time_limit": 240}],
+        "partitions": [{"name": "normal", "time_limit": 480}],
         "node_addresses": ["10.0.0.0/8"],
     }
 )
@@ -418,3 +418,39 @@ class TestLogTail:
     async def test_an_answer_of_another_shape_has_none(self, wire, body):
         wire.answers(body)
         assert await wire.firecrest.log_tail("token", "/home/alice/job.log") == []
+
+
+class TestAccounts:
+    @staticmethod
+    def told(*accounts):
+        return {"user": {"id": "1", "name": "alice"}, "group": {}, "groups": [], "accounts": list(accounts)}
+
+    async def test_they_are_told_with_the_default(self, wire):
+        wire.answers(self.told({"name": "proj1", "default": False}, {"name": "proj2", "default": True}))
+        assert await wire.firecrest.accounts("token") == UserAccounts(("proj1", "proj2"), "proj2")
+        assert wire.requests[0].url.path == "/v2/status/tiny/userinfo"
+        assert wire.requests[0].headers["Authorization"] == "Bearer token"
+
+    async def test_one_of_several_partitions_is_told_once(self, wire):
+        wire.answers(self.told({"name": "proj1"}, {"name": "proj1", "default": True}))
+        assert await wire.firecrest.accounts("token") == UserAccounts(("proj1",), "proj1")
+
+    async def test_somebody_may_have_none(self, wire):
+        wire.answers(self.told())
+        assert await wire.firecrest.accounts("token") == UserAccounts(())
+
+    async def test_a_server_that_does_not_tell_them_yet_is_an_error(self, wire):
+        wire.answers({"user": {}, "group": {}, "groups": []})
+        assert (await refused(wire.firecrest.accounts("token"))).what == (
+            "FirecREST does not tell your Slurm accounts."
+        )
+
+    @given(JSON)
+    async def test_no_answer_is_misread(self, answer):
+        async with Wire() as wire:
+            wire.answers(answer)
+            try:
+                told = await wire.firecrest.accounts("token")
+            except FirecrestError:
+                return
+            assert all(isinstance(name, str) and name for name in told.names)

@@ -1,16 +1,18 @@
 """Slurm, or plain processes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from launcher.errors import LauncherError
 from launcher.sandbox.accounts import Account
-from launcher.sandbox.scheduler.model import Scheduler
+from launcher.sandbox.scheduler.model import PARTITIONS, Scheduler
 from launcher.sandbox.scheduler.process import ProcessScheduler
 from launcher.sandbox.scheduler.slurm import SlurmScheduler
 
 
-async def choose(kind: str, state: Path, accounts: Iterable[Account]) -> Scheduler:
+async def choose(
+    kind: str, state: Path, accounts: Iterable[Account], partitions: Mapping[str, int] = PARTITIONS
+) -> Scheduler:
     """Choose the scheduler of a run.
 
     Args:
@@ -18,13 +20,14 @@ async def choose(kind: str, state: Path, accounts: Iterable[Account]) -> Schedul
             whose `note` tells why it is them.
         state: State directory of the run, which the accounts can pass.
         accounts: Those who submit jobs.
+        partitions: Their names, the default one first, and the longest job of each in seconds.
 
     Returns:
         A scheduler to start and to stop. To see whether Slurm answers, "auto" has started it already.
     """
     note = ""
     if kind != "process":
-        slurm = SlurmScheduler(state, accounts)
+        slurm = SlurmScheduler(state, accounts, partitions)
         if kind == "slurm":
             return slurm
         try:
@@ -33,4 +36,4 @@ async def choose(kind: str, state: Path, accounts: Iterable[Account]) -> Schedul
             note = f"Jobs run as plain processes: {error.what}"
         else:
             return slurm
-    return ProcessScheduler(state, note=note)
+    return ProcessScheduler(state, note=note, partitions=partitions)

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import __version__
@@ -33,14 +34,24 @@ class ProcessScheduler:
         slots: How many jobs run at once; 0 lets all wait.
         kill_wait: Seconds from SIGTERM to SIGKILL.
         note: Why nothing better runs the jobs.
+        partitions: Their names, the default one first, and the longest job of each in seconds.
     """
 
     kind = "process"
     cluster_name = CLUSTER
     version = __version__
 
-    def __init__(self, state: Path, *, slots: int = 8, kill_wait: float = 10, note: str = "") -> None:
+    def __init__(
+        self,
+        state: Path,
+        *,
+        slots: int = 8,
+        kill_wait: float = 10,
+        note: str = "",
+        partitions: Mapping[str, int] = PARTITIONS,
+    ) -> None:
         self.note = note
+        self._partitions = partitions
         self._spool = state.absolute() / "spool"
         self._slots = slots
         self._kill_wait = kill_wait
@@ -78,8 +89,8 @@ class ProcessScheduler:
         if not self._open:
             raise refused("Batch job submission failed: Unable to contact slurm controller (connect failure)")
         asked = read(submission.script, submission.options)
-        chosen = asked.partition or next(iter(PARTITIONS))
-        if chosen not in PARTITIONS:
+        chosen = asked.partition or next(iter(self._partitions))
+        if chosen not in self._partitions:
             raise refused(
                 f"invalid partition specified: {chosen}",
                 "Batch job submission failed: Invalid partition name specified",
@@ -94,7 +105,7 @@ class ProcessScheduler:
             ),
             directory=asked.working_directory or str(account.home),
             partition=chosen,
-            limit=PARTITIONS[chosen] if asked.limit is None else asked.limit,
+            limit=self._partitions[chosen] if asked.limit is None else asked.limit,
             submitted=time.time(),
         )
         self._jobs[job.id] = job
@@ -136,7 +147,7 @@ class ProcessScheduler:
                 cpu_load=round(os.getloadavg()[0], 2),
                 free_memory=os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
                 allocated_memory=0,
-                partitions=tuple(PARTITIONS),
+                partitions=tuple(self._partitions),
                 address="127.0.0.1",
                 hostname=socket.gethostname(),
             )
@@ -145,8 +156,8 @@ class ProcessScheduler:
     async def partitions(self) -> list[Partition]:
         """As `Scheduler.partitions`."""
         return [
-            Partition(name, self._slots, 1, "UP", default=name == next(iter(PARTITIONS)), limit=limit)
-            for name, limit in PARTITIONS.items()
+            Partition(name, self._slots, 1, "UP", default=name == next(iter(self._partitions)), limit=limit)
+            for name, limit in self._partitions.items()
         ]
 
     def _busy(self) -> list[ProcessJob]:
@@ -161,7 +172,7 @@ class ProcessScheduler:
                 continue
             if job.asked.nodes > 1:
                 job.reason = "PartitionNodeLimit"
-            elif job.limit > PARTITIONS[job.partition]:
+            elif job.limit > self._partitions[job.partition]:
                 job.reason = "PartitionTimeLimit"
             elif free > 0:
                 free -= 1

@@ -3,13 +3,21 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Account, as_account
-from launcher.sandbox.scheduler.model import CancelRefused, Job, Node, Partition, Submission, SubmitRefused
+from launcher.sandbox.scheduler.model import (
+    PARTITIONS,
+    CancelRefused,
+    Job,
+    Node,
+    Partition,
+    Submission,
+    SubmitRefused,
+)
 from launcher.sandbox.scheduler.slurm_conf import CLUSTER, KILL_WAIT, NODES
 from launcher.sandbox.scheduler.slurm_daemons import SlurmDaemons
 from launcher.sandbox.scheduler.slurm_text import (
@@ -36,16 +44,19 @@ class SlurmScheduler:
     Args:
         state: State directory of the run, which the accounts can pass.
         accounts: Those who submit jobs.
+        partitions: Their names, the default one first, and the longest job of each in seconds.
     """
 
     kind = "slurm"
     cluster_name = CLUSTER
     note = ""
 
-    def __init__(self, state: Path, accounts: Iterable[Account]) -> None:
+    def __init__(
+        self, state: Path, accounts: Iterable[Account], partitions: Mapping[str, int] = PARTITIONS
+    ) -> None:
         self.version = ""
         self._accounts = list(accounts)
-        self._daemons = SlurmDaemons(state / "slurm")
+        self._daemons = SlurmDaemons(state / "slurm", partitions)
         self._scripts: dict[str, str] = {}
         self._cancelled_by: dict[str, int] = {}
 

@@ -4,11 +4,11 @@ import os
 import random
 import socket
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import SandboxError
-from launcher.sandbox.scheduler.model import PARTITIONS
 from launcher.sandbox.unix_users import caller, program
 
 CLUSTER = "sandbox"
@@ -99,29 +99,30 @@ def find_host() -> Host:
     )
 
 
-def write_configuration(directory: Path, host: Host) -> None:
+def write_configuration(directory: Path, host: Host, partitions: Mapping[str, int]) -> None:
     """Write slurm.conf(5), with free ports, and the epilog that it names.
 
     Args:
         directory: Where all that is Slurm's lies; the two are for its directory `etc`.
         host: Where the daemons run.
+        partitions: Their names, the default one first, and the longest job of each in seconds.
     """
     epilog = directory / "etc/epilog"
     epilog.write_text(_EPILOG.format(directory=directory), encoding="utf-8")
     epilog.chmod(0o755)
-    (directory / "etc/slurm.conf").write_text(_configuration(directory, host), encoding="utf-8")
+    (directory / "etc/slurm.conf").write_text(_configuration(directory, host, partitions), encoding="utf-8")
 
 
-def _configuration(directory: Path, host: Host) -> str:
+def _configuration(directory: Path, host: Host, partitions: Mapping[str, int]) -> str:
     address = socket.gethostbyname(host.name)
     port, *node_ports = _free_ports(address, 1 + len(NODES))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     node = f"NodeHostname={host.name} NodeAddr={address} CPUs={_JOBS_PER_NODE} RealMemory={memory}"
     nodes = [f"NodeName={name} Port={number} {node}" for name, number in zip(NODES, node_ports, strict=True)]
-    partitions = [
-        f"PartitionName={name} Nodes=ALL MaxTime={limit // 60} State=UP" for name, limit in PARTITIONS.items()
+    lines = [
+        f"PartitionName={name} Nodes=ALL MaxTime={limit // 60} State=UP" for name, limit in partitions.items()
     ]
-    partitions[0] += " Default=YES"
+    lines[0] += " Default=YES"
     text = _CONFIGURATION.format(
         cluster=CLUSTER,
         host=host.name,
@@ -131,7 +132,7 @@ def _configuration(directory: Path, host: Host) -> str:
         directory=directory,
         kill_wait=KILL_WAIT,
     )
-    return text + "\n".join([*nodes, *partitions, ""])
+    return text + "\n".join([*nodes, *lines, ""])
 
 
 def _free_ports(address: str, count: int) -> list[int]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from launcher.errors import MissingPart, SandboxError
 from launcher.sandbox.scheduler.kept import Kept
+from launcher.sandbox.scheduler.model import PARTITIONS
 from launcher.sandbox.scheduler.slurm_conf import KILL_WAIT, NODES, find_host, write_configuration
 from launcher.sandbox.unix_users import program
 
@@ -41,12 +42,14 @@ class SlurmDaemons:
 
     Args:
         directory: Where all that is theirs goes; the accounts can pass what it lies in.
+        partitions: Their names, the default one first, and the longest job of each in seconds.
 
     Attributes:
         environment: What Slurm's commands need in theirs to find this Slurm.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, partitions: Mapping[str, int] = PARTITIONS) -> None:
+        self._partitions = partitions
         self._directory = directory.absolute()
         self.environment: Mapping[str, str] = {"SLURM_CONF": str(self._directory / "etc/slurm.conf")}
         self._kept: dict[str, Kept] = {}
@@ -71,7 +74,7 @@ class SlurmDaemons:
         host = await asyncio.to_thread(find_host)
         self._check_length()
         await asyncio.to_thread(self._make_directories)
-        await asyncio.to_thread(write_configuration, self._directory, host)
+        await asyncio.to_thread(write_configuration, self._directory, host, self._partitions)
         munge = self._directory / "munge"
         try:
             await self._run("munged", "--foreground", "--force", *_paths(munge))

@@ -1,0 +1,75 @@
+#!/bin/bash
+# launch 00000000000000000000000000000000
+#SBATCH --job-name=jupyterhub-launcher
+#SBATCH --output=jupyterlab-%j.log
+#SBATCH --partition=normal
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=240
+#SBATCH --no-requeue
+#SBATCH --signal=B:USR1@60
+#SBATCH --account=project-1
+
+launch_hub=https://hub.example.org/hub/api
+launch_ticket=0000000000000000000000000000000000000000000000000000000000000000
+
+# The hub learns at once that the script ended, however it ended. The ticket goes through standard input:
+# an argument list is open to every user of the node.
+# shellcheck disable=SC2317,SC2329
+launch_ended() {
+    local code=$?
+    trap - EXIT
+    set +eu
+    # In a shell of its own, so that it can't end this one.
+    (
+        :
+    )
+    local message="{\"ticket\":\"$launch_ticket\",\"exit_code\":$code}"
+    if command -v curl >/dev/null; then
+        printf %s "$message" | curl --silent --noproxy '*' --max-time 10 --output /dev/null \
+            --header 'Content-Type: application/json' --data-binary @- "$launch_hub/launcher/events"
+    elif command -v python3 >/dev/null; then
+        printf %s "$message" | python3 -c '
+import sys, urllib.request
+request = urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"})
+urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
+' "$launch_hub/launcher/events" 2>/dev/null
+    fi
+    exit "$code"
+}
+trap launch_ended EXIT
+
+# Slurm signals only this shell. A signal may come before there is a server, or before its pid is noted.
+# shellcheck disable=SC2317,SC2329
+launch_signalled() {
+    local server="${launch_server:-}"
+    if [ -z "$server" ] && [ -n "${launch_before+set}" ] && [ "${!:-}" != "$launch_before" ]; then
+        server=$!
+    fi
+    [ -n "$server" ] || exit 143
+    kill "-$1" "$server" 2>/dev/null
+}
+trap 'launch_signalled TERM' TERM
+trap 'launch_signalled USR1' USR1
+
+
+# What the lines above left in the background is not the server.
+launch_before="${!:-}"
+
+LAUNCHER_HUB_URL="$launch_hub" LAUNCHER_TICKET="$launch_ticket" LAUNCHER_CLAIM_TIMEOUT=120 \
+    /opt/launcher/bin/launcher-singleuser &
+launch_server=$!
+
+# `wait` returns when a trap has run; the server's own exit code counts. Of a server that ends in that very
+# moment Bash may know none (127) or have lost it (-1): then the signal's stands.
+set +e
+while :; do
+    wait "$launch_server"
+    launch_code=$?
+    kill -0 "$launch_server" 2>/dev/null && continue
+    wait "$launch_server" 2>/dev/null
+    launch_again=$?
+    case $launch_again in -1 | 127) ;; *) launch_code=$launch_again ;; esac
+    break
+done
+exit "$launch_code"

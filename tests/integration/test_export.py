@@ -1,0 +1,243 @@
+"""A real JupyterHub with a real proxy runs what `launcher export` made of a cluster file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import charts
+import httpx
+import pytest
+import pytest_asyncio
+import yaml
+from support import Person, eventually
+
+from launcher.export import Kind, export
+from launcher.sandbox.check.browser import Browser
+from launcher.sandbox.hub import CLIENT_ID, Hub
+from launcher.sandbox.processes import Program, free_ports
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TINY = """\
+name: tiny
+firecrest: {url: "https://firecrest.example.org/v2", system: tiny}
+home: /users/{user}
+launcher: /opt/bin/launcher-singleuser
+partitions: [{name: long, time_limit: 1440}]
+node_addresses: [10.0.0.0/8]
+idle: {server: 30}
+description: "Gr\u00fc\u00dfe {{ .Values }} '''"
+"""
+SITE = {
+    "HUB_URL": "https://hub.example.org",
+    "OAUTH_CLIENT_ID": "the-client",
+    "OAUTH_CLIENT_SECRET": "the-clients-secret",
+    "OAUTH2_AUTHORIZE_URL": "https://login.example.org/auth",
+    "OAUTH2_TOKEN_URL": "https://login.example.org/token",
+    "OAUTH2_USERDATA_URL": "https://login.example.org/userinfo",
+    "KC_CLIENT_ID": "the-client",
+    "KC_CLIENT_SECRET": "the-clients-secret",
+}
+
+LOOK = """
+
+# What follows is the test's: the hub tells what it runs with.
+from jupyterhub.apihandlers import APIHandler, default_handlers
+from jupyterhub.app import JupyterHub
+
+
+class Live(APIHandler):
+    def get(self):
+        app = JupyterHub.instance()
+        spawner, login = app.spawner_class(parent=app), app.authenticator
+        self.write({
+            "JupyterHub": {
+                name: getattr(app, name) for name in ("concurrent_spawn_limit", "cleanup_servers")
+            },
+            "LauncherSpawner": {
+                name: getattr(spawner, name)
+                for name in ("start_timeout", "poll_interval", "poll_jitter", "consecutive_failure_limit",
+                             "hub_connect_url", "cluster_file")
+            },
+            "GenericOAuthenticator": {
+                name: getattr(login, name)
+                for name in ("client_id", "client_secret", "enable_auth_state", "auth_refresh_age",
+                             "allow_all", "username_claim", "authorize_url")
+            },
+            "proxy": {"should_start": app.proxy.should_start},
+            "classes": [type(spawner).__name__, type(login).__name__],
+            "hook": login.refresh_user_hook.__module__,
+            "form": spawner.options_from_form.__module__,
+        })
+
+
+default_handlers.append((r"/api/live", Live))
+"""
+
+CULLER = '''
+"""Stands in for jupyterhub-idle-culler: it asks once what the real one asks, and tells what came of it."""
+import json, os, pathlib, signal, sys, time, urllib.request
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+request = urllib.request.Request(
+    os.environ["JUPYTERHUB_API_URL"] + "/users?state=ready",
+    headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]},
+)
+answer = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request)
+pathlib.Path("culler.part").write_text(json.dumps([sys.argv[1:], answer.status]))
+os.replace("culler.part", "culler.json")
+time.sleep(600)
+'''
+
+
+def written(kind: Kind, cluster_file: Path, directory: Path, proxy_api: str) -> Path:
+    """Write what the hub runs, and what the chart would mount, below a directory."""
+    exported = export(kind, cluster_file).content
+    if kind is Kind.F7T4JHUB:
+        script = charts.f7t4jhub(yaml.safe_load(exported), proxy_api=proxy_api)
+    elif kind is Kind.Z2JH:
+        values = yaml.safe_load(exported.replace("/usr/local/etc/jupyterhub", str(directory)))
+        for path, held in charts.z2jh_files(values).items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(held)
+        script = charts.z2jh(values, proxy_api=proxy_api)
+    else:
+        script = exported
+    config = directory / "jupyterhub_config.py"
+    config.write_text(script + LOOK)
+    return config
+
+
+@contextlib.asynccontextmanager
+async def running(kind: Kind, directory: Path) -> AsyncIterator[Hub]:
+    """Run a hub with its proxy, and what was exported."""
+    (directory / "source").mkdir(parents=True)
+    cluster_file = directory / "source/tiny.yaml"
+    cluster_file.write_text(TINY)
+    (directory / "packages").mkdir()
+    (directory / "packages/jupyterhub_idle_culler.py").write_text(CULLER)
+    hub = Hub(directory, free_ports(1)[0])
+    proxy_api = f"http://127.0.0.1:{hub._api_port}"
+    config = written(kind, cluster_file, directory, proxy_api)
+    hub.process = Program(
+        f"JupyterHub ({kind})",
+        [
+            *(sys.executable, "-m", "jupyterhub", "--config", str(config)),
+            f"--JupyterHub.hub_bind_url=http://127.0.0.1:{hub._hub_port}",
+        ],
+        log=hub.log,
+        environment={
+            **hub._environment(),
+            **hub._secrets,
+            **SITE,
+            "CONFIGPROXY_API_URL": proxy_api,
+            "PYTHONPATH": str(directory / "packages"),
+        },
+        directory=directory,
+    )
+    try:
+        await hub.proxy.start()
+        await hub.start_hub()
+        yield hub
+    finally:
+        await hub.stop()
+
+
+async def look(kind: Kind, directory: Path) -> dict[str, Any]:
+    """Run a hub for as long as it takes to see what it lives with."""
+    async with running(kind, directory) as hub, httpx.AsyncClient(trust_env=False) as client:
+        live = (await client.get(f"{hub.url}hub/api/live")).json()
+        if kind is not Kind.Z2JH:  # where the chart has a culler of its own
+            await eventually(lambda: asyncio.to_thread((directory / "culler.json").exists))
+            live["culler"] = json.loads((directory / "culler.json").read_text())
+    log = hub.log.read_text()
+    secret = [SITE["OAUTH_CLIENT_SECRET"], *hub._secrets.values()]
+    return {**live, "log": log, "leaked": [each for each in secret if each in log]}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def looks(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, dict[str, Any]]:
+    """What a hub of each kind lives with; they run at the same time."""
+    directory = tmp_path_factory.mktemp("hubs")
+    return dict(
+        zip(Kind, await asyncio.gather(*(look(kind, directory / kind) for kind in Kind)), strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_hub_lives_with_what_was_exported(kind, looks):
+    live = looks[kind]
+    spawner, login, log = live["LauncherSpawner"], live["GenericOAuthenticator"], live["log"]
+    assert live["classes"] == ["LauncherSpawner", "GenericOAuthenticator"]
+    assert live["JupyterHub"] == {"concurrent_spawn_limit": 0, "cleanup_servers": False}
+    assert live["proxy"] == {"should_start": False}
+    assert spawner["start_timeout"] > 24 * 3600
+    assert (spawner["poll_interval"], spawner["poll_jitter"]) == (300, 0.5)
+    assert spawner["consecutive_failure_limit"] == 0
+    assert spawner["hub_connect_url"] == "https://hub.example.org"
+    assert Path(spawner["cluster_file"]).read_bytes() == TINY.encode()
+    assert live["form"] == "launcher.spawner.spawner"
+    assert login["enable_auth_state"]
+    assert login["allow_all"]
+    assert login["auth_refresh_age"] == 60
+    assert live["hook"] == "launcher.spawner.tokens"
+    assert login["client_id"] == "the-client"
+    assert login["client_secret"] == SITE["OAUTH_CLIENT_SECRET"]
+    assert login["authorize_url"] == SITE["OAUTH2_AUTHORIZE_URL"]
+    assert login["username_claim"] == "preferred_username"
+    assert live.get("culler") == (None if kind is Kind.Z2JH else [["--timeout=1800"], 200])
+    assert f"Cluster file {spawner['cluster_file']} is in use" in log
+    assert "Traceback" not in log
+    assert not live["leaked"]
+
+
+async def test_a_person_starts_and_stops_a_server_with_what_was_exported(site, tmp_path):
+    """The sandbox's identity provider, proxy and FirecREST; its hub is replaced by one as it was exported."""
+    config = tmp_path / "jupyterhub_config.py"
+    config.write_text(export(Kind.JUPYTERHUB, site.cluster_file).content)
+    hub = site.hub
+    await hub.process.stop()
+    hub.process = Program(
+        "JupyterHub",
+        [
+            *(sys.executable, "-m", "jupyterhub", "--config", str(config)),
+            f"--JupyterHub.hub_bind_url=http://127.0.0.1:{hub._hub_port}",
+            # Nothing leaves this machine, and there is no certificate on it.
+            f"--LauncherSpawner.hub_connect_url={hub.url.rstrip('/')}",
+            f"--GenericOAuthenticator.oauth_callback_url={hub.callback_url}",
+        ],
+        log=hub.log,
+        environment={
+            **hub._environment(),
+            **hub._secrets,
+            "CONFIGPROXY_API_URL": f"http://127.0.0.1:{hub._api_port}",
+            "HUB_URL": hub.url.replace("http:", "https:"),
+            "OAUTH_CLIENT_ID": CLIENT_ID,
+            **{
+                f"OAUTH2_{name.upper()}_URL": f"{site.identity.issuer}/{name}"
+                for name in ("authorize", "token")
+            },
+            "OAUTH2_USERDATA_URL": f"{site.identity.issuer}/userinfo",
+        },
+        directory=site.state / "hub",
+    )
+    await hub.start_hub()
+    async with Browser() as browser:
+        someone = await Person.log_in(site, next(iter(site.accounts)).name, browser)
+        assert (await someone.start())[-1].get("ready")
+        job = await site.live_jobs(someone.name)
+
+        # What cleanup_servers is off for: the hub goes and comes back, the session goes on.
+        await hub.process.stop()
+        await hub.start_hub()
+        await eventually(someone.is_ready)
+        assert await site.live_jobs(someone.name) == job
+        assert await someone.compute() == "42\n"
+        await someone.stop()
+    assert (site.state / "hub/exported-clusters/sandbox.yaml").read_bytes() == site.cluster_file.read_bytes()

@@ -1,0 +1,118 @@
+"""The keys of the cluster file that reach the compute node, with a real hub, proxy and JupyterLab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support import eventually, saved_record
+
+from launcher.sandbox.check.session import run_in_terminal
+
+# The nodes of the sandbox are this machine, which calls itself anything: one name is known everywhere.
+CLUSTER = {
+    "node_addresses": {"names": ["local*"], "interface": "lo"},
+    "start_directory": ["home", "scratch"],
+    "idle": {"server": 90, "kernel": 30},
+    "vscode": False,
+    "prologue": "export SLURMD_NODENAME=localhost\n[ ! -f ~/prologue ] || . ~/prologue",
+}
+
+# Once somebody says so, an hour and a half passes at once; the minute between two looks is a second.
+TIME_FLIES = """
+from datetime import timedelta
+from pathlib import Path
+from jupyter_server import serverapp
+now, callback = serverapp.utcnow, serverapp.ioloop.PeriodicCallback
+flies = Path("~/time-flies").expanduser()
+serverapp.utcnow = lambda: now() + timedelta(minutes=91 if flies.exists() else 0)
+serverapp.ioloop.PeriodicCallback = lambda call, wait: callback(call, wait / 60)
+"""
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def prologue(site):
+    """Return a function that sets what somebody's jobs run before the server, for one test."""
+    written = []
+
+    def write(name: str, shell: str) -> None:
+        written.append(site.state / "home" / name / "prologue")
+        written[-1].write_text(shell)
+
+    yield write
+    for path in written:
+        path.unlink()
+
+
+async def test_a_server_is_found_by_its_nodes_name_and_listens_on_the_interface(site, person):
+    alice = await person()
+    assert (await alice.start())[-1].get("ready")
+    assert saved_record(site, alice.name)["url"].startswith("http://localhost:")
+    assert await alice.compute() == "42\n"
+
+
+async def test_a_node_of_another_name_is_told_so(site, person, prologue):
+    alice = await person()
+    prologue(alice.name, "export SLURMD_NODENAME=hub.example.org")
+    failed = (await alice.start())[-1]
+    assert "hub.example.org" in failed["message"]
+    assert "node_addresses.names of the cluster file does not fit this node" in failed["message"]
+
+
+async def test_jupyterlab_opens_in_the_start_directory_with_everything_else_in_reach(site, person):
+    alice = await person()
+    start = site.state / "scratch" / alice.name
+    await alice.start(start_directory="scratch")
+    path = str(start).lstrip("/")
+
+    page = await alice.browser.open(alice.server)
+    assert page.path == f"/user/{alice.name}/lab/tree/{path}"
+    config = json.loads(page.data["jupyter-config-data"])
+    assert (config["serverRoot"], config["preferredPath"]) == ("/", path)
+    await run_in_terminal(alice.browser, alice.server, "echo $((40+2))=$PWD", f"42={start}")
+    assert await alice.compute("import os; print(os.getcwd())") == f"{start}\n"
+    for directory in (path, str(site.state / "home" / alice.name).lstrip("/")):
+        answer = await alice.browser.call("GET", f"{alice.server}api/contents/{directory}")
+        assert answer.json()["type"] == "directory"
+
+
+async def test_a_start_directory_that_is_not_there_is_told_before_jupyterlab_starts(site, person):
+    alice = await person()
+    start = site.state / "scratch" / alice.name
+    start.rename(start.with_name("elsewhere"))
+    try:
+        failed = (await alice.start(start_directory="scratch"))[-1]
+    finally:
+        start.with_name("elsewhere").rename(start)
+    assert f"start directory {start}" in failed["message"]
+    assert "No such file or directory" in failed["message"]
+    assert "Choose another start directory" in failed["message"]
+
+
+async def test_a_server_that_nobody_uses_ends_itself_and_says_why(site, person, prologue):
+    alice = await person()
+    home = site.state / "home" / alice.name
+    (home / "sitecustomize.py").write_text(TIME_FLIES)
+    prologue(alice.name, "export PYTHONPATH=~")
+    assert (await alice.start())[-1].get("ready")
+    (home / "time-flies").touch()
+    await eventually(alice.is_stopped)
+    await eventually(alice.no_jobs)
+    assert "Nobody used this server for 90 minutes: no kernel, no terminal" in site.hub.log.read_text()
+
+
+async def test_unused_kernels_end_and_neither_vs_codes_tile_nor_its_address_is_there(site, person):
+    alice = await person()
+    await alice.start()
+    installed = await alice.compute("import jupyter_vscode_proxy as found; print(found.__name__)")
+    assert installed == "jupyter_vscode_proxy\n"
+    tiles = await alice.browser.fetch("GET", f"{alice.server}server-proxy/servers-info")
+    assert tiles == {"server_processes": []}
+    assert (await alice.browser.call("GET", f"{alice.server}vscode/")).status_code == 404
+    (job_id,) = await site.live_jobs(alice.name)
+    log = Path((await site.scheduler.job(job_id)).standard_output).read_text()
+    assert "Culling kernels with idle durations > 1800 seconds at 60 second intervals" in log
+    assert "jupyter_vscode_proxy" not in log

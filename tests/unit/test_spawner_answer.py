@@ -1,0 +1,89 @@
+"""What a job learns when it claims its launch: the cluster file's keys, and the admin's arguments."""
+
+import pytest
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+from launcher.clusters import Cluster, parse_options
+from launcher.protocol import encode, parse_claim_answer
+from launcher.spawner.answer import claim_answer
+
+
+def answer(*arguments, options=None, **keys):
+    values = {
+        "name": "tiny",
+        "firecrest": {"url": "https://firecrest.example.org", "system": "tiny"},
+        "home": "/home/{user}",
+        "launcher": "/opt/bin/launcher-singleuser",
+        "partitions": [{"name": "normal", "time_limit": 480}],
+        "node_addresses": ["10.0.0.0/8", "fd00:7::/32"],
+    }
+    cluster = Cluster.model_validate(values | keys)
+    answer = claim_answer(
+        cluster,
+        parse_options(cluster, options or {}, user="alice"),
+        launch_id="c" * 32,
+        launch_key="d" * 64,
+        environment={"JUPYTERHUB_API_TOKEN": "t0ken"},
+        arguments=[*arguments],
+    )
+    assert parse_claim_answer(encode(answer)) == answer
+    return answer
+
+
+class TestKeys:
+    def test_networks(self):
+        given = answer(ports=[40000, 40100])
+        assert (given.networks, given.names, given.interface) == (["10.0.0.0/8", "fd00:7::/32"], [], "")
+        assert given.ports == (40000, 40100)
+
+    def test_names_and_interface(self):
+        given = answer(node_addresses={"names": ["nid*"], "interface": "hsn0"})
+        assert (given.networks, given.names, given.interface) == ([], ["nid*"], "hsn0")
+
+    @pytest.mark.parametrize(
+        ("options", "directory"),
+        [({}, "/home/alice"), ({"start_directory": "scratch"}, "/scratch/alice")],
+    )
+    def test_the_start_directory_that_the_user_chose(self, options, directory):
+        given = answer(options=options, scratch="/scratch/{user}", start_directory=["home", "scratch"])
+        assert given.start_directory == directory
+
+    @pytest.mark.parametrize("offered", [True, False])
+    def test_whether_vs_code_is_offered(self, offered):
+        assert answer(vscode=offered).vscode is offered
+
+
+class TestIdle:
+    @staticmethod
+    def settings(arguments):
+        """Return what a server makes of its arguments."""
+        app = ServerApp()
+        app.parse_command_line(arguments)
+        kernels = AsyncMappingKernelManager(config=app.config)
+        return app.shutdown_no_activity_timeout, kernels.cull_idle_timeout, kernels.cull_interval
+
+    def test_nothing_ends_where_the_cluster_file_does_not_say_so(self):
+        assert answer().arguments == []
+
+    def test_minutes_become_the_servers_seconds(self):
+        arguments = answer(idle={"server": 90, "kernel": 30}).arguments
+        assert self.settings(arguments) == (5400, 1800, 60)
+        assert "--MappingKernelManager.cull_busy=False" in arguments
+        assert "--MappingKernelManager.cull_connected=False" in arguments
+
+    def test_one_may_be_given_without_the_other(self):
+        assert self.settings(answer(idle={"server": 90}).arguments)[:2] == (5400, 0)
+        assert self.settings(answer(idle={"kernel": 30}).arguments)[:2] == (0, 1800)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            ["--ServerApp.shutdown_no_activity_timeout=7"],
+            ["--debug", "--ServerApp.shutdown_no_activity_timeout", "7"],
+        ],
+    )
+    def test_the_admins_own_argument_wins(self, given):
+        arguments = answer(*given, idle={"server": 90, "kernel": 30}).arguments
+        assert self.settings(arguments)[:2] == (7, 1800)
+        assert arguments[-len(given) :] == given
