@@ -59,6 +59,7 @@ class Field:
         advanced: Whether most people leave it as it is.
         environments: Ids of the environments that it belongs to; empty for all.
         needed: Whether it must be given in those environments.
+        implied: Whether Slurm itself takes the default where nothing is given.
         accepts: Tells what is wrong with a text of the right form, or nothing.
     """
 
@@ -75,6 +76,7 @@ class Field:
     advanced: bool = False
     environments: tuple[str, ...] = ()
     needed: bool = False
+    implied: bool = False
     accepts: Callable[[str], str] = _any
 
     @property
@@ -235,7 +237,8 @@ def _account(cluster: Cluster, accounts: UserAccounts | None) -> Iterator[Field]
     elif names := [name for name in accounts.names if matches(_ACCOUNT, name)] if accounts else []:
         default = accounts.default if accounts and accounts.default in names else names[0]
         options = tuple(Option(name, name) for name in names)
-        yield replace(field, default=default or "", options=options)
+        # What a user gets must not depend on whether FirecREST could be asked just before.
+        yield replace(field, default=default or "", options=options, implied=True)
     else:
         yield replace(
             field,

@@ -67,7 +67,7 @@ def parse_options(
         elif problem := _problem(field, given or field.default):
             errors[name] = problem
         else:
-            values[name] = given or field.default
+            values[name] = given or ("" if field.implied else field.default)
     environment = cluster.environment(values.get("environment", ""))
     partition = cluster.partition(values.get("partition", ""))
     if environment:
@@ -82,7 +82,7 @@ def parse_options(
     chosen: dict[str, str | int] = {
         name: int(text) if name in _NUMBERS else text
         for name, text in values.items()
-        if text and not offered[name].fixed
+        if text and (offered[name].implied or not offered[name].fixed)
     }
     return replace(_request(cluster, environment, partition, values, user), options=chosen)
 

@@ -17,7 +17,7 @@ from launcher.clusters import (
     LaunchRequest,
     parse_options,
 )
-from launcher.errors import InvalidFile, LauncherError
+from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 from launcher.protocol import (
     ALIVE_INTERVAL,
     Claim,
@@ -132,7 +132,7 @@ class LauncherSpawner(UserOptions, Spawner):
         if request is None or version is None:
             raise failure.LaunchFailed("The options were not checked.", reason="options")
         with failure.shown():
-            launch, script = await self._adopt(request), ""
+            launch, script = await self._adopt(), ""
             if launch is None:
                 launch, script = self._new_launch(version, request)
             cluster = launch.cluster = launch.cluster or version.cluster
@@ -149,13 +149,13 @@ class LauncherSpawner(UserOptions, Spawner):
                 start.submit(script)
             return await start.until_ready()
 
-    async def _adopt(self, request: LaunchRequest) -> Launch | None:
+    async def _adopt(self) -> Launch | None:
         """Return the launch of an earlier hub if its job still waits; end any other."""
         launch = self._launch
         if launch is None or launch.record.phase is Phase.GONE:
             return None
         record = launch.record
-        if record.phase is Phase.SUBMITTED and record.options == request.options:
+        if record.phase is Phase.SUBMITTED and self._asks_for(launch):
             status = await self._jobs.status(record.job_id)
             if status and status.verdict is not Verdict.DEAD:
                 launch.spawner = self
@@ -172,6 +172,15 @@ class LauncherSpawner(UserOptions, Spawner):
                 todo="Press Start again in a minute.",
             )
         return None
+
+    def _asks_for(self, launch: Launch) -> bool:
+        """Tell whether the user asks for what a launch is, by the cluster file as it was then."""
+        try:
+            cluster = launch.cluster or self.cluster
+            asked = parse_options(cluster, self.user_options, user=self.user.name)
+        except InvalidOptions:
+            return False
+        return asked.options == launch.record.options
 
     def _new_launch(self, version: ClusterFile, request: LaunchRequest) -> tuple[Launch, str]:
         """Save the record of a new launch; return it with its script."""

@@ -182,7 +182,7 @@ async def test_a_hub_lives_with_what_was_exported(kind, looks):
     assert spawner["consecutive_failure_limit"] == 0
     assert spawner["hub_connect_url"] == "https://hub.example.org"
     assert Path(spawner["cluster_file"]).read_bytes() == TINY.encode()
-    assert live["form"] == "launcher.spawner.spawner"
+    assert live["form"] == "launcher.spawner.options"
     assert login["enable_auth_state"]
     assert login["allow_all"]
     assert login["auth_refresh_age"] == 60

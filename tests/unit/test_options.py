@@ -258,10 +258,18 @@ class TestStartDirectory:
 class TestAccounts:
     KNOWN = UserAccounts(("proj1", "proj2"), default="proj2")
 
-    def test_those_of_a_user_are_a_list_with_their_default(self):
-        assert parse({}, accounts=self.KNOWN).account == "proj2"
+    def test_those_of_a_user_are_a_list(self):
         assert parse({"account": "proj1"}, accounts=self.KNOWN).account == "proj1"
         assert errors({"account": "proj3"}, accounts=self.KNOWN) == {"account": "must be one of proj1, proj2"}
+
+    @pytest.mark.parametrize("accounts", [None, KNOWN])
+    def test_slurm_takes_the_default_whether_they_are_known_or_not(self, accounts):
+        assert parse({}, accounts=accounts) == parse({})
+        assert parse({}, accounts=accounts).account is None
+
+    @pytest.mark.parametrize("accounts", [None, UserAccounts(("proj1",)), KNOWN])
+    def test_a_chosen_one_is_remembered_whether_they_are_known_or_not(self, accounts):
+        assert parse({"account": "proj1"}, accounts=accounts).options["account"] == "proj1"
 
     @pytest.mark.parametrize("accounts", [None, UserAccounts(())])
     def test_while_they_are_not_known_any_name_is_left_to_slurm(self, accounts):
