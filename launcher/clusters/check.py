@@ -69,9 +69,25 @@ def check(path: Path, shellcheck: Path | None) -> Checked:
         problems = (
             each if isinstance(each, Problem) else Problem(each, file=path) for each in error.problems
         )
-        return Checked(path, 0, tuple(problems))
+        return Checked(path, 0, tuple(dict.fromkeys([*problems, *_wrong_texts(path)])))
     found = dict.fromkeys([*scripts.wrong_texts(), *scripts.wrong_scripts(shellcheck)])
     return Checked(path, len(scripts), tuple(found))
+
+
+def _wrong_texts(path: Path) -> Iterator[Problem]:
+    """Yield what bash finds in the texts of a file that can't be used as a whole."""
+    try:
+        source = Source(path)
+    except InvalidFile:
+        return
+    values = source.values if isinstance(source.values, dict) else {}
+    environments = values.get("environments")
+    count = len(environments) if isinstance(environments, list) else 0
+    places: list[Place] = [("prologue",), ("epilogue",)]
+    places += [("environments", position, "prologue") for position in range(count)]
+    for place in places:
+        for finding in bash_findings(source.written(place) or ""):
+            yield source.problem_inside(place, finding.line, finding.column, finding.message)
 
 
 class _Scripts:

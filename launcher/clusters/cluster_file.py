@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
+from launcher.clusters.contract import faults
 from launcher.clusters.environment import ContainerEnvironment, UenvEnvironment
 from launcher.clusters.files import parse_cluster
 from launcher.clusters.model import Cluster, path_of
 from launcher.clusters.options import parse_options
+from launcher.clusters.partition import Partition
+from launcher.clusters.problem import Problem
 from launcher.clusters.request import LaunchRequest
 from launcher.clusters.script import LaunchFacts, render
 from launcher.clusters.seen import Seen
@@ -54,22 +57,37 @@ class ClusterFile:
         """
         seen = seen or Seen()
         source = Source(path, seen)
-        cluster = parse_cluster(source)
+        problems: list[str] = []
+        cluster: Cluster | None = None
+        try:
+            cluster = parse_cluster(source)
+            name = cluster.template
+        except InvalidFile as error:
+            problems += error.problems
+            name = source.written(("template",)) or Cluster.model_fields["template"].default
         # A volume of Kubernetes is links into a directory that the next edit replaces: they stay links.
         directory = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow them
         places = (directory, directory.parent, template_directory())
-        loaded = cls(path, cluster, BatchTemplate(cluster.template, places, seen))
-        if not loaded.template.found():
-            where = "beside this file, one directory above it, or among the launcher's own"
-            raise InvalidFile([source.problem(("template",), f"there is no {cluster.template} {where}")])
-        problems: list[str] = []
-        attempts: list[Callable[[], object]] = [loaded.template.preload]
-        attempts += [partial(loaded.render, request, SAMPLE_FACTS) for request in loaded.samples()]
-        for attempt in attempts:
+        template = BatchTemplate(name, places, seen)
+        try:
+            if template.found():
+                template.preload()
+            elif cluster:
+                where = "beside this file, one directory above it, or among the launcher's own"
+                problems.append(source.problem(("template",), f"there is no {name} {where}"))
+        except InvalidFile as error:
+            problems += error.problems
+        if cluster is None or problems:
+            raise InvalidFile(problems)
+        loaded = cls(path, cluster, template)
+        for request in loaded.samples():
+            told: list[str] = []
             try:
-                attempt()
+                script = loaded.render(request, SAMPLE_FACTS)
+                told += [Problem(text, file=template.file) for text in faults(script, SAMPLE_FACTS)]
             except InvalidFile as error:
-                problems += [each for each in error.problems if each not in problems]
+                told = error.problems
+            problems += [each for each in told if each not in problems]
         if problems:
             raise InvalidFile(problems)
         return loaded
@@ -83,10 +101,10 @@ class ClusterFile:
         return render(self.template, self.cluster, request, facts)
 
     def samples(self) -> Iterator[LaunchRequest]:
-        """Yield a request for each partition and environment, with what users would type where they must."""
+        """Yield requests for each partition and environment: as at first, and with what users may add."""
         for partition in self.cluster.partitions:
             for environment in self.cluster.environments:
-                options: dict[str, str] = {"partition": partition.name, "environment": environment.id}
+                options: dict[str, Any] = {"partition": partition.name, "environment": environment.id}
                 if isinstance(environment, UenvEnvironment) and environment.typed:
                     roots = environment.typed.roots
                     options["uenv"] = (
@@ -97,4 +115,20 @@ class ClusterFile:
                     options["view"] = "default"
                 elif isinstance(environment, ContainerEnvironment) and environment.typed:
                     options["edf"] = f"{path_of(environment.typed.roots[0], SAMPLE_USER)}/image.toml"
-                yield parse_options(self.cluster, options, user=SAMPLE_USER)
+                plain = parse_options(self.cluster, options, user=SAMPLE_USER)
+                yield plain
+                whole = parse_options(self.cluster, options | self._added(partition), user=SAMPLE_USER)
+                if whole != plain:
+                    yield whole
+
+    def _added(self, partition: Partition) -> dict[str, Any]:
+        """Return the options that most people leave as they are, each with a value of its own."""
+        added: dict[str, Any] = {}
+        if self.cluster.accounts == "firecrest":
+            added["account"] = "account"
+        if self.cluster.own_reservation:
+            added["reservation"] = "reservation"
+        nodes = min(self.cluster.max_nodes, partition.max_nodes or self.cluster.max_nodes, 2)
+        if nodes > 1 and partition.longest(nodes) >= min(self.cluster.times.choices):
+            added["nodes"] = nodes
+        return added

@@ -17,6 +17,9 @@ from launcher.errors import LauncherError
 JOB_NAME = "jupyterhub-launcher"
 """Every launch's job has this name: FirecREST can then filter a list by it before it reads the list."""
 
+LOG_NAME = "jupyterlab-%j.log"
+"""A job's log, in the user's home directory; `%j` is the job id: sbatch(1), filename pattern."""
+
 _USER = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}")
 _HEX = re.compile(r"[0-9a-f]{32,64}")
 
@@ -68,7 +71,7 @@ class Mount:
 
 def log_path(cluster: Cluster, user: str, job_id: str) -> str:
     """Return where a job's log lies on the cluster: `--output` of the batch template, resolved."""
-    return f"{cluster.home_of(user)}/jupyterlab-{job_id}.log"
+    return f"{cluster.home_of(user)}/{LOG_NAME.replace('%j', job_id)}"
 
 
 def render(template: BatchTemplate, cluster: Cluster, request: LaunchRequest, facts: LaunchFacts) -> str:
@@ -116,7 +119,7 @@ def template_variables(cluster: Cluster, request: LaunchRequest, facts: LaunchFa
         "uenv_view": _uenv_view(request, mounts),
         "launcher": launcher or cluster.launcher,
         "job_name": JOB_NAME,
-        "log_name": "jupyterlab-%j.log",
+        "log_name": LOG_NAME,
     }
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, meta
+from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, meta, nodes
 from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import launcher
-from launcher.clusters.problem import Problem
+from launcher.clusters.problem import Problem, shown
 from launcher.clusters.seen import Seen
 from launcher.errors import InvalidFile
 
@@ -46,7 +46,7 @@ class _Files(BaseLoader):
             path = directory.joinpath(*split_template_path(template))
             # One that is not there is noted, too: it may be put there, and would then come first.
             try:
-                return self._seen.read(path).decode(), str(path), None
+                return self._seen.read(path).decode("utf-8-sig"), str(path), None
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 continue
             except (OSError, UnicodeDecodeError) as error:
@@ -79,6 +79,16 @@ class BatchTemplate:
         )
         self._environment.filters["sh"] = lambda value: shlex.quote(str(value))
 
+    @property
+    def file(self) -> str:
+        """Path of the file that was found.
+
+        Raises:
+            InvalidFile: If it can't be read.
+            TemplateNotFound: If there is none.
+        """
+        return self._files.get_source(self._environment, self._name)[1]
+
     def found(self) -> bool:
         """Tell whether there is a template of that name.
 
@@ -106,9 +116,26 @@ class BatchTemplate:
                     if name == self._name:
                         raise
                     continue  # it may say `ignore missing`; else whoever renders it is told
-                source, *_ = self._files.get_source(self._environment, name)
-                more = meta.find_referenced_templates(self._environment.parse(source))
+                more = meta.find_referenced_templates(self._parse(name))
                 names += [each for each in more if each and each not in names]
+            self._check_blocks(names)
+
+    def _parse(self, name: str) -> nodes.Template:
+        return self._environment.parse(self._files.get_source(self._environment, name)[0])
+
+    def _check_blocks(self, names: list[str]) -> None:
+        """Refuse what Jinja drops without a word: blocks that have no place, and text around blocks."""
+        problems: list[str] = []
+        known: list[str] = []
+        with suppress(TemplateNotFound):  # whoever renders it is told
+            for name in reversed(names):  # a template stands before those that it names
+                tree = self._parse(name)
+                file = self._files.get_source(self._environment, name)[1]
+                if any(isinstance(each, nodes.Extends) for each in tree.body):
+                    problems += _dropped(tree, known, file)
+                known += [block.name for block in tree.find_all(nodes.Block) if block.name not in known]
+        if problems:
+            raise InvalidFile(problems)
 
     def render(self, **values: Any) -> str:
         """Return the template filled in; the same values give the same text.
@@ -140,3 +167,19 @@ class BatchTemplate:
             place = lines[0 if isinstance(error, RecursionError) else -1] if lines else None
             file, line = (place.filename, place.lineno or 1) if place else (self._name, 1)
             raise InvalidFile([Problem(" ".join(message.split()), file=file, line=line)]) from error
+
+
+def _dropped(tree: nodes.Template, known: list[str], file: str) -> Iterator[Problem]:
+    """Yield what stands in a template that extends another and has no place there."""
+    for each in tree.body:
+        if isinstance(each, nodes.Block) and each.name not in known:
+            message = f"there is no block {each.name} to change; there are {', '.join(known)}"
+            yield Problem(message, file=file, line=each.lineno)
+        elif isinstance(each, nodes.Output) and (text := _text_of(each)):
+            yield Problem(f"this stands in no block: {shown(text)}", file=file, line=each.lineno)
+
+
+def _text_of(output: nodes.Output) -> str:
+    """Return what an output outside of blocks says, in one line; nothing for blank lines."""
+    texts = [each.data if isinstance(each, nodes.TemplateData) else "{{ … }}" for each in output.nodes]
+    return " ".join("".join(texts).split())

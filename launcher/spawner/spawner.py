@@ -132,7 +132,7 @@ class LauncherSpawner(UserOptions, Spawner):
         if request is None or version is None:
             raise failure.LaunchFailed("The options were not checked.", reason="options")
         with failure.shown():
-            launch, script = await self._adopt(), ""
+            launch, script = await self._adopt(), None
             if launch is None:
                 launch, script = self._new_launch(version, request)
             cluster = launch.cluster = launch.cluster or version.cluster
@@ -145,7 +145,7 @@ class LauncherSpawner(UserOptions, Spawner):
                 end=self.stop,
                 log=self.log,
             )
-            if script:
+            if script is not None:
                 start.submit(script)
             return await start.until_ready()
 

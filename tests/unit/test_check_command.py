@@ -49,6 +49,13 @@ def test_each_fault_is_told_at_its_place(fault, monkeypatch):
     assert check(".") == (3, Path("expected.txt").read_text(), "")
 
 
+HEAD = """#!/bin/bash
+# launch {{ launch.launch_id }}
+#SBATCH --job-name={{ job_name }} --output={{ log_name }}
+: {{ launch.ticket }}
+"""
+
+
 class TestGoodFiles:
     def test_each_has_a_line_with_the_number_of_scripts(self, site):
         (site / "other.yaml").write_text(TINY.replace("name: tiny", "name: other"))
@@ -150,15 +157,15 @@ class TestWhatIsNoClusterFile:
 class TestScripts:
     def test_the_same_fault_in_many_scripts_is_told_once(self, site):
         (site / "own.sh.j2").write_text(
-            "#!/bin/bash\necho {{ request.partition }}\ncd /data\nexec {{ launcher }}\n"
+            f"{HEAD}echo {{{{ request.partition }}}}\ncd /data\nexec {{{{ launcher }}}}\n"
         )
         (site / "tiny.yaml").write_text(f"{TINY}template: own.sh.j2\n")
         code, out, _ = check(".")
         assert (code, len(out.splitlines())) == (3, 1)
-        assert "partition normal, environment host, line 3 of the script: cd /data" in out
+        assert "partition normal, environment host, line 6 of the script: cd /data" in out
 
     def test_a_template_may_tell_shellcheck_what_is_meant(self, site):
-        text = "#!/bin/bash\n# shellcheck disable=SC2164\ncd /data\nexec {{ launcher }}\n"
+        text = f"{HEAD}# shellcheck disable=SC2164\ncd /data\nexec {{{{ launcher }}}}\n"
         (site / "own.sh.j2").write_text(text)
         (site / "tiny.yaml").write_text(f"{TINY}template: own.sh.j2\n")
         assert check(".")[0] == 0
