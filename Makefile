@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration slurm browser lint format lock screenshots clean
+.PHONY: help setup demo test unit integration slurm browser lint format lock generated screenshots clean
 
 help: ## Show this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
@@ -40,6 +40,11 @@ format: setup ## Format the code
 
 lock: setup ## Refresh the hashed locks; UPGRADE=1 takes the newest versions
 	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+generated: setup ## Refresh what is made from the model: schema, reference, golden scripts
+	@$(BIN)/launcher schema > batch_templates/cluster.schema.json
+	@$(BIN)/launcher schema --docs > docs/admin/cluster-file.md
+	@UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/unit/test_shipped_clusters.py
 
 screenshots: setup ## Take the pictures of the documentation anew
 	@SCREENSHOTS=docs/images $(BIN)/pytest tests/browser $(ARGS)

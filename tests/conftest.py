@@ -18,12 +18,20 @@ from launcher.sandbox.state import state_directory
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    """A running site; a module sets SCHEDULER, and CLUSTER for other keys of the cluster file."""
+    """A running site.
+
+    A module sets SCHEDULER, CLUSTER for other keys of the cluster file, CLUSTER_FILE for another file.
+    """
     kind = getattr(request.module, "SCHEDULER", "process")
     if kind == "slurm":
         program("sbatch")
     with state_directory(None) as state:
-        site = Site(state, scheduler=kind, changes=getattr(request.module, "CLUSTER", None))
+        site = Site(
+            state,
+            scheduler=kind,
+            cluster=getattr(request.module, "CLUSTER_FILE", None),
+            changes=getattr(request.module, "CLUSTER", None),
+        )
         await site.start()
         try:
             yield site

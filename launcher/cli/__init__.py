@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 
 import click
@@ -40,19 +43,29 @@ for command in (check, clusters, demo, export, render, schema):
 
 def main() -> None:
     """Run the command line; an error for people ends with its own exit code and no traceback."""
+    color = False if os.environ.get("NO_COLOR") else None
     try:
-        cli(prog_name="launcher")
+        cli(prog_name="launcher", color=color)
     except (InvalidFile, InvalidOptions) as error:
         problems = error.problems if isinstance(error, InvalidFile) else _by_field(error)
         for problem in problems:
-            click.secho(problem, fg="red", err=True)
+            click.secho(problem, fg="red", err=True, color=color)
         sys.exit(error.exit_code)
     except LauncherError as error:
-        click.secho(f"Error: {error.what}", fg="red", err=True)
+        click.secho(f"Error: {error.what}", fg="red", err=True, color=color)
         for line in (error.why, error.todo):
             if line:
                 click.echo(line, err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        # Where standard output goes is full.
+        with contextlib.suppress(OSError):
+            click.echo(f"Error: can't write: {error.strerror}.", err=True)
+        # Python would try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _by_field(error: InvalidOptions) -> list[str]:

@@ -276,12 +276,15 @@ class Cluster(Part):
             yield ("end_warning",), f"is as long as the shortest session, {shortest} minutes"
 
     def _resources(self) -> Iterator[tuple[Place, str]]:
+        if isinstance(self.accounts, Words) and "firecrest" in map(str.lower, self.accounts.choices):
+            yield ("accounts",), "for the accounts that FirecREST tells, write just: firecrest"
         for position, partition in enumerate(self.partitions):
             if self.gpus is None:
                 if partition.max_gpus is not None:
                     yield ("partitions", position, "max_gpus"), "no gpus are asked for"
             elif partition.max_gpus is not None and min(self.gpus.choices) > partition.max_gpus:
-                yield ("partitions", position, "max_gpus"), "is below every choice of gpus"
+                zero = "; add 0 to gpus" if partition.max_gpus == 0 else ""
+                yield ("partitions", position, "max_gpus"), f"is below every choice of gpus{zero}"
             for key in ("constraint", "qos"):
                 choice = getattr(self, key)
                 if getattr(partition, key) and choice and len(choice.choices) > 1:

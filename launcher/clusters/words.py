@@ -36,7 +36,9 @@ _WORDS = (
 )
 """How the kind of an error begins → what is said for it; for others pydantic's message serves."""
 
-_CLOCK = re.compile(r"[0-9-]*[0-9]+(:[0-9]{2})+")
+_TIME = re.compile(
+    r"[0-9-]*[0-9]+(:[0-9]{2})+|[0-9.]+ ?(s|m|h|d|sec|min|hour|day|minute|second)[a-z]*", re.IGNORECASE
+)
 
 
 def place_of(detail: Detail) -> Place:
@@ -80,6 +82,8 @@ def _words(detail: Detail) -> str:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "string_pattern_mismatch":
         return f"must be {ALLOWED[context['pattern']]}"
+    if kind == "string_too_short" and given:
+        return "must be longer"
     if kind == "string_type":
         return f"must be text{'' if isinstance(given, dict | list) else ': put it in quotes'}"
     if kind == "missing" and isinstance(detail["loc"][-1], int):
@@ -90,8 +94,9 @@ def _words(detail: Detail) -> str:
         parts = _way(detail)[1]
         short = "a list of networks, or " if NodeAddresses in parts else ""
         return f"must be {short}a mapping of {_keys(parts)}"
-    if kind.startswith("int_") and isinstance(given, str) and _CLOCK.fullmatch(given):
-        return "must be a whole number, of minutes where it is a time"
+    if kind.startswith("int_") and isinstance(given, str) and _TIME.fullmatch(given):
+        unit = "seconds" if {"claim_timeout", "end_warning"} & set(detail["loc"]) else "minutes"
+        return f"must be a whole number of {unit}"
     for start, words in _WORDS:
         if kind.startswith(start):
             return words.format_map(context)

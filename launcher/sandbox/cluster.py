@@ -100,7 +100,12 @@ class SandboxCluster:
         """Return what this run does otherwise than the file says, a line each; none for the sandbox's own."""
         given: dict[str, Any] = self.cluster.model_dump(exclude_unset=True)
         lines = [f"{key} is left out" for key in _LEFT_OUT if key in given]
+        if self.cluster.max_nodes > NODES:
+            lines.append(f"there are {NODES} nodes, not {self.cluster.max_nodes}")
+        partitions = given["partitions"]
+        for key in _LEFT_OUT_OF_PARTITIONS:
+            lines += [f"{key} of {each['name']} is left out" for each in partitions if key in each]
         kinds = {environment.kind for environment in self.cluster.environments} - {"host"}
         if kinds:
-            lines.append(f"{' and '.join(sorted(kinds))} environments run on the host")
+            lines.append(f"{' and '.join(sorted(kinds))} environments run on the host, and none is typed")
         return lines

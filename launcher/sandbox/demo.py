@@ -31,7 +31,7 @@ async def run(scheduler: str, port: int | None, cluster: Path | None, state: Pat
     """
     with contextlib.suppress(asyncio.CancelledError), _ended_by_signals():
         async with _site(scheduler, port, cluster, state) as site:
-            _welcome(site)
+            _welcome(site, kept=state, tried=cluster)
             await _watch(site)
     click.echo("Everything is stopped." + (f" Its files are in {state}." if state else ""))
 
@@ -82,7 +82,7 @@ async def _site(
     if port:
         check_port(port)
     with state_directory(state) as directory:
-        site = Site(directory, scheduler=scheduler, port=port or 0, cluster=cluster)
+        site = Site(directory, scheduler=scheduler, port=port or 0, cluster=cluster, with_admin=True)
         for note in site.cluster.notes() if cluster else ():
             click.echo(f"In the sandbox, {note}.", err=True)
         await site.start(lambda line: click.echo(f"{line} …", err=True))
@@ -117,7 +117,8 @@ def _ended_by_signals() -> Iterator[None]:
         raise
 
 
-def _welcome(site: Site) -> None:
+def _welcome(site: Site, *, kept: Path | None, tried: Path | None) -> None:
+    admin = next(iter(site.accounts)).name
     lines = [
         "",
         f"JupyterHub is at {site.url}",
@@ -129,8 +130,11 @@ def _welcome(site: Site) -> None:
         if site.scheduler.kind == "slurm"
         else "Then press Start: a job (a plain process: Slurm is not used) runs JupyterLab, and the browser "
         "lands in it.",
+        f"Cluster file: {site.cluster_file}",
+        *(["  made from yours for this run; a batch template of yours is used where it is"] if tried else []),
+        f"  edit it, and see {site.url}hub/launcher/clusters as {admin}, who is an admin",
         f"Logs: {site.state}/hub",
-        "Ctrl-C ends it all and leaves nothing behind.",
+        f"Ctrl-C ends it all and leaves {kept or 'nothing'} behind.",
         "",
     ]
     click.echo("\n".join(lines))

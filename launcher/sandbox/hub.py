@@ -78,8 +78,13 @@ class Hub:
             directory=self._directory,
         )
 
-    async def start(self, issuer: str, cluster_file: Path) -> None:
+    async def start(self, issuer: str, cluster_file: Path, *, admin: str = "") -> None:
         """Start proxy and hub, and wait until both answer.
+
+        Args:
+            issuer: The identity provider's address.
+            cluster_file: The cluster file.
+            admin: Who is an admin of the hub, if anybody is.
 
         Raises:
             SandboxError: If one of them does not come up.
@@ -93,6 +98,7 @@ class Hub:
             "CLIENT_ID": CLIENT_ID,
             "ISSUER": issuer,
             "CLUSTER_FILE": str(cluster_file),
+            "ADMIN": admin,
         }
         config = Path(__file__).with_name("jupyterhub_config.py")
         self.process = Program(

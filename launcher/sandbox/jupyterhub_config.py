@@ -44,6 +44,7 @@ c.GenericOAuthenticator.enable_auth_state = True
 c.GenericOAuthenticator.refresh_user_hook = refresh_user
 c.GenericOAuthenticator.auth_refresh_age = 60
 c.Authenticator.allow_all = True
+c.Authenticator.admin_users = {site["admin"]} - {""}
 
 c.JupyterHub.spawner_class = "launcher"
 c.LauncherSpawner.cluster_file = site["cluster_file"]

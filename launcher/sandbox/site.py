@@ -32,6 +32,7 @@ class Site:
         token_lifetime: Seconds that an access token is good for.
         cluster: The cluster file; without one the sandbox's own.
         changes: Keys of the cluster file that get other values.
+        with_admin: Whether the first account is an admin of the hub.
 
     Raises:
         InvalidFile: If the cluster file has mistakes.
@@ -46,6 +47,7 @@ class Site:
         token_lifetime: float = 300.0,
         cluster: Path | None = None,
         changes: dict[str, object] | None = None,
+        with_admin: bool = False,
     ) -> None:
         self.state = state
         self._kind = scheduler
@@ -53,6 +55,7 @@ class Site:
         self._token_lifetime = token_lifetime
         self.cluster = SandboxCluster(cluster, changes)
         self.cluster_file: Path
+        self._with_admin = with_admin
         self.accounts: Accounts
         self.scheduler: Scheduler
         self.identity: IdentityProvider
@@ -126,7 +129,11 @@ class Site:
         )
         say("Starting JupyterHub")
         self._stops.append(self.hub.stop)
-        await self.hub.start(self.identity.issuer, self.cluster_file)
+        await self.hub.start(
+            self.identity.issuer,
+            self.cluster_file,
+            admin=next(iter(self.accounts)).name if self._with_admin else "",
+        )
 
     def _make_scratch(self) -> None:
         scratch = self.state / "scratch"

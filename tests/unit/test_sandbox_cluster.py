@@ -87,7 +87,10 @@ def test_what_this_machine_has_not_is_left_out_and_told(mesa, tmp_path):
         "constraint is left out",
         "gpus is left out",
         "directives is left out",
-        "container and uenv environments run on the host",
+        "there are 2 nodes, not 16",
+        "reservation of long is left out",
+        "max_gpus of long is left out",
+        "container and uenv environments run on the host, and none is typed",
     ]
 
 
