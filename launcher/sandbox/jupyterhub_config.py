@@ -60,3 +60,6 @@ c.LauncherSpawner.consecutive_failure_limit = 0
 # Compute nodes reach the hub through its public URL, as on a real site. There it must be https, because
 # tickets and API tokens travel to it; here nothing leaves this machine.
 c.LauncherSpawner.hub_connect_url = site["url"].rstrip("/")
+# Jobs and servers of this machine are quick to end, and to answer.
+c.LauncherSpawner.stop_timeout = 15
+c.LauncherSpawner.http_timeout = 10
