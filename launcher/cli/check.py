@@ -104,7 +104,7 @@ def _plain(checked: Checked) -> dict[str, object]:
 @contextmanager
 def _progress(files: list[Path]) -> Iterator[Iterator[Path]]:
     """Show on a terminal how far the check is, where there is more than one file."""
-    if len(files) == 1 or not sys.stderr.isatty():
+    if len(files) == 1 or not (sys.stderr and sys.stderr.isatty()):
         yield iter(files)
         return
     with click.progressbar(files, label="Checking", file=sys.stderr) as bar:

@@ -101,7 +101,8 @@ def render(
     """Print the script that would be submitted.
 
     CLUSTER is the name of a cluster, or the path of its file. The script is the one that a user gets who
-    chooses these options, byte for byte, but for the launch's own id and ticket, which are masked.
+    chooses these options, byte for byte, but for the launch's own id and ticket, which are masked. The form
+    always sends what it shows chosen, such as a preselected account.
 
     \b
     Examples:
@@ -114,7 +115,7 @@ def render(
     """  # noqa: D301 - click's mark is the character itself
     del directory
     with reads_cluster_files():
-        from launcher.clusters.cluster_file import ClusterFile  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.clusters.check import load_checked  # noqa: PLC0415 - the base install has no pydantic
         from launcher.clusters.preview import preview, preview_facts  # noqa: PLC0415 - the same
     try:
         facts = preview_facts(user, hub)
@@ -124,7 +125,7 @@ def render(
         ) from None
     except LauncherError as error:
         raise UsageError(error.what) from None
-    file = ClusterFile.load(cluster)
+    file = load_checked(cluster)
     result: dict[str, Any] = {"cluster": file.cluster.name, "path": str(cluster), "user": user, "hub": hub}
     try:
         request, script = preview(file, options, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from launcher.clusters.request import LaunchRequest
 from launcher.clusters.seen import Seen
 from launcher.clusters.shell import Finding, bash_findings, shellcheck_findings
 from launcher.clusters.source import Source
-from launcher.errors import InvalidFile, UsageError
+from launcher.errors import InvalidFile, MissingPart, UsageError
 
 _SBATCH = re.compile(r"^#SBATCH .*$", re.MULTILINE)
 _JINJA = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}")
@@ -72,6 +73,34 @@ def check(path: Path, shellcheck: Path | None) -> Checked:
         return Checked(path, 0, tuple(dict.fromkeys([*problems, *_wrong_texts(path)])))
     found = dict.fromkeys([*scripts.wrong_texts(), *scripts.wrong_scripts(shellcheck)])
     return Checked(path, len(scripts), tuple(found))
+
+
+def load_checked(path: Path, seen: Seen | None = None) -> ClusterFile:
+    """Read a cluster file as a hub uses it: whatever Bash takes; shellcheck's remarks are for people.
+
+    Args:
+        path: The file.
+        seen: Notes the files that are read or looked for, also if this fails.
+
+    Raises:
+        InvalidFile: With every problem.
+    """
+    seen = seen or Seen()
+    file: ClusterFile | None = None
+    problems: list[str] = []
+    try:
+        file = ClusterFile.load(path, seen=seen)
+    except InvalidFile as error:
+        problems += error.problems
+    with suppress(MissingPart):  # who has no bash submits scripts all the same
+        if file:
+            scripts = _Scripts(file, Source(path), [each for each in seen.files if each != path])
+            problems += [*scripts.wrong_texts(), *scripts.wrong_scripts(None)]
+        else:
+            problems += _wrong_texts(path)
+    if file is None or problems:
+        raise InvalidFile(list(dict.fromkeys(problems)))
+    return file
 
 
 def _wrong_texts(path: Path) -> Iterator[Problem]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.clusters.contract import faults
-from launcher.clusters.environment import ContainerEnvironment, UenvEnvironment
+from launcher.clusters.environment import ContainerEnvironment, UenvEnvironment, image_name
+from launcher.clusters.fields import fields
 from launcher.clusters.files import parse_cluster
 from launcher.clusters.model import Cluster, path_of
 from launcher.clusters.options import parse_options
@@ -62,6 +63,12 @@ class ClusterFile:
         try:
             cluster = parse_cluster(source)
             name = cluster.template
+            offered = [field.name for field in fields(cluster, SAMPLE_USER)]
+            problems += [
+                source.problem(("links", position), f"there is no {link} to choose on this cluster")
+                for position, link in enumerate(cluster.links)
+                if link not in offered
+            ]
         except InvalidFile as error:
             problems += error.problems
             name = source.written(("template",)) or Cluster.model_fields["template"].default
@@ -107,8 +114,10 @@ class ClusterFile:
                 options: dict[str, Any] = {"partition": partition.name, "environment": environment.id}
                 if isinstance(environment, UenvEnvironment) and environment.typed:
                     roots = environment.typed.roots
+                    tools = self.cluster.tools
+                    other = tools and image_name(tools.image) == "prgenv-gnu"
                     options["uenv"] = (
-                        "prgenv-gnu/24.11:v1"
+                        f"{'another' if other else 'prgenv-gnu'}/24.11:v1"
                         if environment.typed.labels
                         else f"{path_of(roots[0], SAMPLE_USER)}/image.squashfs"
                     )

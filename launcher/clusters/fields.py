@@ -15,6 +15,7 @@ from launcher.clusters.values import LABEL, NAME, PATH
 MAX_TYPED = 500
 """No typed value is longer."""
 
+_MAX_LISTED = 500
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 _VIEW = rf"({NAME}:)?{NAME}"
 
@@ -138,13 +139,21 @@ def _environment(cluster: Cluster, user: str) -> Iterator[Field]:
     yield Field("environment", "Environment", default=options[0].value, options=options)
     typed = [each for each in cluster.environments if isinstance(each, UenvEnvironment) and each.typed]
     if typed:
+        labels = any(each.typed.labels for each in typed if each.typed)
+        files = any(each.typed.roots for each in typed if each.typed)
         yield Field(
             "uenv",
             "uenv",
             kind="text",
-            pattern=rf"{LABEL}|{PATH}",
-            allowed="a label, name/version:tag, or the absolute path of a squashfs file",
-            hint=_hint("A label such as prgenv-gnu/24.11:v1, or a squashfs file", typed, user),
+            pattern="|".join([LABEL] * labels + [PATH] * files),
+            allowed=" or ".join(
+                ["a label, name/version:tag"] * labels + ["the absolute path of a squashfs file"] * files
+            ),
+            hint=_hint(
+                " or ".join(["a label such as prgenv-gnu/24.11:v1"] * labels + ["a squashfs file"] * files),
+                typed,
+                user,
+            ),
             environments=tuple(each.id for each in typed),
             needed=True,
         )
@@ -181,7 +190,7 @@ def _environment(cluster: Cluster, user: str) -> Iterator[Field]:
 
 def _hint(what: str, environments: list[UenvEnvironment] | list[ContainerEnvironment], user: str) -> str:
     below = [root for each in environments for root in roots_of(each, user)]
-    return f"{what}{' below ' if below else ''}{' or '.join(dict.fromkeys(below))}."
+    return f"{what[0].upper()}{what[1:]}{' below ' if below else ''}{' or '.join(dict.fromkeys(below))}."
 
 
 def roots_of(environment: Environment, user: str) -> tuple[str, ...]:
@@ -224,7 +233,7 @@ def _time(cluster: Cluster) -> Field:
     )
     if times.maximum:
         hint = f"Minutes, up to {times.maximum} ({duration(times.maximum)})."
-        return replace(field, kind="number", minimum=1, maximum=times.maximum, hint=hint)
+        return replace(field, kind="number", minimum=cluster.shortest, maximum=times.maximum, hint=hint)
     return field
 
 
@@ -234,7 +243,7 @@ def _account(cluster: Cluster, accounts: UserAccounts | None) -> Iterator[Field]
         return
     if cluster.accounts != "firecrest":
         yield from _chosen(cluster.accounts, field)
-    elif names := [name for name in accounts.names if matches(_ACCOUNT, name)] if accounts else []:
+    elif names := _listed(accounts):
         default = accounts.default if accounts and accounts.default in names else names[0]
         options = tuple(Option(name, name) for name in names)
         # What a user gets must not depend on whether FirecREST could be asked just before.
@@ -248,6 +257,12 @@ def _account(cluster: Cluster, accounts: UserAccounts | None) -> Iterator[Field]
             hint="Empty for your default account.",
             advanced=True,
         )
+
+
+def _listed(accounts: UserAccounts | None) -> list[str]:
+    """Return the accounts for a list; none if there are more than anybody would look through."""
+    names = accounts.names if accounts and len(accounts.names) <= _MAX_LISTED else ()
+    return [name for name in names if matches(_ACCOUNT, name)]
 
 
 def _chosen(choice: Choice[int] | Choice[str] | None, field: Field) -> Iterator[Field]:
@@ -287,7 +302,8 @@ def _nodes(cluster: Cluster) -> Field:
     field = Field("nodes", "Nodes", default="1", advanced=True, hint="JupyterLab runs on the first of them.")
     if cluster.max_nodes == 1:
         return replace(field, options=(Option("1", "1"),))
-    return replace(field, kind="number", minimum=1, maximum=cluster.max_nodes)
+    most = max(partition.max_nodes or cluster.max_nodes for partition in cluster.partitions)
+    return replace(field, kind="number", minimum=1, maximum=min(most, cluster.max_nodes))
 
 
 def _reservation(cluster: Cluster) -> Iterator[Field]:

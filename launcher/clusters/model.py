@@ -75,6 +75,13 @@ _OURS = {
     "--parsable": "the launcher",
     "--ntasks": "the launcher",
     "--ntasks-per-node": "the launcher",
+    "--tasks-per-node": "the launcher",
+    "--test-only": "nobody, as no job would run",
+    "--hold": "nobody, as no job would run",
+    "--help": "nobody, as no job would run",
+    "--usage": "nobody, as no job would run",
+    "--version": "nobody, as no job would run",
+    "--clusters": "firecrest.system",
     "--signal": "end_warning",
     "--partition": "partitions",
     "--time": "times",
@@ -100,6 +107,13 @@ class Firecrest(Part):
     """Base URL of FirecREST v2."""
     system: Word
     """Name of the cluster there."""
+
+    def relations(self) -> Iterator[tuple[Place, str]]:
+        """Check that the URL, which people read, holds no secret."""
+        if self.url.username or self.url.password:
+            yield ("url",), "no name and no password goes here: each user's own token is used"
+        if self.url.query or self.url.fragment:
+            yield ("url",), "a base URL ends with its path"
 
 
 class Words(Choice[Word]):
@@ -253,8 +267,18 @@ class Cluster(Part):
                 yield ("environments", position, *place), message
         for position, directive in enumerate(self.directives):
             name = directive.split("=")[0]
-            if name in _OURS or (name in ("--gres", "--gpus", "--gpus-per-node") and self.gpus):
-                yield ("directives", position), f"{name} is set by {_OURS.get(name, 'gpus')}"
+            if key := self._set_by(name):
+                yield ("directives", position), f"{name} is set by {key}"
+
+    def _set_by(self, directive: str) -> str:
+        """Return what sets an option of sbatch here, or nothing."""
+        if self.gpus and directive in ("--gres", "--gpus", "--gpus-per-node"):
+            return "gpus"
+        if self.memory and directive in ("--mem-per-cpu", "--mem-per-gpu"):
+            return "memory"
+        # sbatch takes the beginning of a name for the name.
+        ours = directive if directive in _OURS else next((e for e in _OURS if e.startswith(directive)), "")
+        return _OURS.get(ours, "")
 
     def _times(self) -> Iterator[tuple[Place, str]]:
         longest = max(partition.longest(1) for partition in self.partitions)
@@ -265,12 +289,13 @@ class Cluster(Part):
         if self.times.maximum and self.times.maximum > longest:
             yield ("times", "maximum"), f"{self.times.maximum} {above}"
         shortest = min(self.times.choices)
+        least = self.shortest if self.times.maximum else shortest
         for position, partition in enumerate(self.partitions):
             limit = partition.longest(1)
-            if limit < shortest and not self.times.maximum:
+            if limit < least:
                 yield (
                     ("partitions", position, "time_limit"),
-                    f"{limit} is below the shortest session, {shortest}",
+                    f"{limit} is below the shortest session, {least}",
                 )
         if self.end_warning >= 60 * shortest:
             yield ("end_warning",), f"is as long as the shortest session, {shortest} minutes"
@@ -320,6 +345,11 @@ class Cluster(Part):
                 yield ("image",), "squashfs-mount needs the path of a file, not a label"
             if environment.typed and environment.typed.labels:
                 yield ("typed", "labels"), "squashfs-mount knows files only"
+
+    @property
+    def shortest(self) -> int:
+        """The shortest session, in minutes, that is not told to end as it begins."""
+        return self.end_warning // 60 + 1
 
     @property
     def label(self) -> str:

@@ -23,7 +23,10 @@ class NodeAddresses(Part):
     """The network interface whose address a server listens on."""
 
     def relations(self) -> Iterator[tuple[Place, str]]:
-        """Check that networks or names are given, and one of them only."""
+        """Check that networks or names are given, one of them only, and that they leave something out."""
+        for position, network in enumerate(self.networks):
+            if network.prefixlen == 0:
+                yield ("networks", position), "allows every address"
         if not self.networks and not self.names:
             yield (), "networks or names are needed"
         if self.networks and self.names:

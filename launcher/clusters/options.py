@@ -76,7 +76,9 @@ def parse_options(
         given_names = {name for name in values if _text(options.get(name))}
         values |= _fitting_defaults(cluster, partition, given_names, values)
     if partition:
-        errors |= {name: text for name, text in _excesses(partition, values) if name not in errors}
+        errors |= {
+            name: text for name, text in _excesses(partition, cluster.shortest, values) if name not in errors
+        }
     if errors or environment is None or partition is None:
         raise InvalidOptions(errors)
     chosen: dict[str, str | int] = {
@@ -194,13 +196,15 @@ def _fitting(choice: Choice[int], limit: int) -> int | None:
     return max((value for value in choice.choices if value <= limit), default=None)
 
 
-def _excesses(partition: Partition, values: Mapping[str, str]) -> list[tuple[str, str]]:
+def _excesses(partition: Partition, shortest: int, values: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the fields that are above a limit of the partition."""
     found = []
     where = f"in partition {partition.name}"
     nodes, time, gpus = (int(values.get(name) or 0) for name in ("nodes", "time", "gpus"))
     if partition.max_nodes and nodes > partition.max_nodes:
         found.append(("nodes", f"must be at most {partition.max_nodes} {where}"))
+    elif partition.longest(max(nodes, 1)) < shortest:
+        found.append(("nodes", f"must be fewer: they leave less than {shortest} minutes {where}"))
     elif time > partition.longest(max(nodes, 1)):
         longest = partition.longest(max(nodes, 1))
         on = f" on {nodes} nodes" if nodes > 1 else ""

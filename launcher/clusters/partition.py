@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from launcher.clusters.part import Choice, Part, Place
-from launcher.clusters.values import Constraint, Count, CountOrNone, Line, Minutes, Word
+from launcher.clusters.values import Constraint, Count, CountOrNone, Line, Minutes, NodeMinutes, Word
 
 
 class Partition(Part):
@@ -22,7 +22,7 @@ class Partition(Part):
     """One line for people."""
     max_nodes: Count | None = None
     """Most nodes of a session; without it `max_nodes` of the cluster."""
-    max_node_minutes: Count | None = None
+    max_node_minutes: NodeMinutes | None = None
     """Most nodes times minutes of a session: 90 allows 90 minutes on one node or 45 on two."""
     max_gpus: CountOrNone | None = None
     """Most GPUs on a node; 0 where there are none."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.clusters import ClusterFile, Seen
+from launcher.clusters.check import load_checked
 from launcher.clusters.template import template_directory
 
 
@@ -68,14 +69,14 @@ def embedded(cluster_file: Path) -> tuple[ClusterFile, list[Embedded]]:
         InvalidFile: With every problem.
     """
     seen = Seen()
-    loaded = ClusterFile.load(cluster_file, seen=seen)
+    loaded = load_checked(cluster_file, seen)
     directory = Path(os.path.abspath(cluster_file)).parent  # noqa: PTH100 - as it was read, links and all
     files = []
     for path in seen.files:
         text = path.read_bytes().decode()
         if path == cluster_file:
             files.append(Embedded(f"{loaded.cluster.name}.yaml", text))
-        elif path.parent != template_directory():
+        elif path != template_directory() / "slurm.sh.j2":
             # The first place that has a template wins, so one directory can hold what was found in two.
             place = directory if path.is_relative_to(directory) else directory.parent
             files.append(Embedded(path.relative_to(place).as_posix(), text))

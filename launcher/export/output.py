@@ -21,6 +21,8 @@ def write(path: Path, text: str, *, replace: bool) -> None:
     """
     if path.exists() and not replace:
         raise UsageError(f"{path} is there already.", todo="To replace it, add --force.")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file.", todo="Without -o the result is printed.")
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from launcher.clusters import ClusterFile
+from launcher.clusters.check import load_checked
 from launcher.clusters.model import Cluster
 from launcher.clusters.template import template_directory
 
@@ -37,7 +38,7 @@ class SandboxCluster:
 
     def __init__(self, path: Path | None = None, changes: Mapping[str, object] | None = None) -> None:
         source = path or template_directory() / "clusters/sandbox.yaml"
-        self._file = ClusterFile.load(source)
+        self._file = load_checked(source)
         self._changes = changes or {}
 
     @property

@@ -30,6 +30,7 @@ class _Kept:
     accounts: UserAccounts | None = None
     problem: str = ""
     ask_at: float = float("-inf")
+    told_at: float = float("-inf")
     asking: asyncio.Task[None] | None = None
 
 
@@ -52,8 +53,10 @@ class AccountBook:
         return book
 
     def known(self, user: User, cluster: Cluster) -> UserAccounts | None:
-        """Return a user's accounts as they were last told, without asking; None if they never were."""
-        return self._of(user, cluster).accounts if cluster.accounts == "firecrest" else None
+        """Return a user's accounts without asking; None if they were not told of late."""
+        kept = self._of(user, cluster)
+        fresh = self._clock() - kept.told_at < FRESH_FOR
+        return kept.accounts if fresh and cluster.accounts == "firecrest" else None
 
     async def ask(
         self, user: User, cluster: Cluster, fetch: Callable[[], Awaitable[UserAccounts]]
@@ -84,6 +87,7 @@ class AccountBook:
         wait = RETRY_AFTER
         try:
             kept.accounts = await fetch()
+            kept.told_at = self._clock()
             kept.problem = "" if kept.accounts.names else "FirecREST names no Slurm account of yours."
             wait = FRESH_FOR
         except LauncherError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging import Logger, LoggerAdapter
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.clusters import ClusterFile, Seen
-from launcher.clusters.check import check
-from launcher.errors import InvalidFile, MissingPart
+from launcher.clusters.check import load_checked
+from launcher.errors import InvalidFile
 from launcher.spawner.detached import run_detached
 
 LOOK_EVERY = 1.0
@@ -31,12 +30,14 @@ class Version:
         digest: SHA-256 of all that was read for it, in hexadecimal digits.
         files: What was read for it, each with the SHA-256 of what it held.
         since: When it came into use.
+        seen: What was read since, too: a template may name what it includes only when it is rendered.
     """
 
     file: ClusterFile
     digest: str
     files: dict[Path, str]
     since: datetime
+    seen: Seen
 
     @property
     def name(self) -> str:
@@ -52,10 +53,7 @@ class _Reading:
         self.file: ClusterFile | None = None
         self.problems: tuple[str, ...] = ()
         try:
-            file = ClusterFile.load(path, seen=self.seen)
-            with suppress(MissingPart):  # a hub without bash submits scripts all the same
-                self.problems = check(path, shellcheck=None).problems
-            self.file = None if self.problems else file
+            self.file = load_checked(path, self.seen)
         except InvalidFile as error:
             self.problems = tuple(error.problems)
         except Exception as error:
@@ -131,7 +129,10 @@ class LiveClusterFile:
         """Look from time to time, for as long as the hub runs."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 - one look that fails must not be the last
+                self._log.exception("Cluster file %s: can't look at it", self.path)
 
     async def look(self) -> None:
         """Look once at the files; what is in use changes between two steps of the event loop only."""
@@ -158,8 +159,8 @@ class LiveClusterFile:
             self._log.error(
                 "Cluster file %s can't be used, %s:\n%s", self.path, stays, "\n".join(read.problems)
             )
-        elif before is None or before.files != read.seen.files:
-            self.version = Version(read.file, read.seen.digest, read.seen.files, datetime.now(UTC))
+        elif before is None or before.files != read.seen.files or before.seen.changed():
+            self.version = Version(read.file, read.seen.digest, read.seen.files, datetime.now(UTC), read.seen)
             self.problems = ()
             self._log.info("Cluster file %s is in use, version %s", self.path, self.version.name)
         elif self.problems:

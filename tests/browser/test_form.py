@@ -227,6 +227,8 @@ async def test_the_keyboard_is_enough(site, page, person, alice):
     await page.keyboard.press("Tab")
     await page.keyboard.type("30")
     await page.keyboard.press("Tab")
+    await expect(field(page, "Account")).to_be_focused()
+    await page.keyboard.press("Tab")
     await page.keyboard.press("Tab")
     await expect(field(page, "Start directory")).to_be_focused()
     await page.keyboard.press("Tab")
@@ -256,6 +258,7 @@ async def test_without_scripts_a_server_starts_with_what_was_chosen(site, chromi
         "environment": "host",
         "partition": "debug",
         "time": 15,
+        "account": "sandbox",
         "gpus": 0,
         "nodes": 1,
         "memory": "64G",

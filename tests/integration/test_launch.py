@@ -112,17 +112,6 @@ async def test_an_unknown_option_is_refused_before_anything_is_submitted(site, p
     assert site.gateway.requests["POST", "/compute/{system}/jobs"] == before
 
 
-async def test_a_refused_form_comes_back_filled_in_with_the_error_at_its_field(site, person):
-    alice = await person()
-    page = await alice.browser.open(f"{alice.hub}spawn/{alice.name}")
-    form = next(form for form in page.forms if form.method == "post")
-    page = await alice.browser.submit(form, {"partition": "debug", "time": "240"})
-    form = next(form for form in page.forms if form.method == "post")
-    assert dict(form.filled({}))["partition"] == "debug"
-    assert "must be at most 30 minutes in partition debug" in page.alerts
-    assert await alice.server_model() is None
-
-
 async def test_the_schedulers_refusal_reaches_the_user_in_its_own_words(site, person, cluster_file):
     cluster_file(partitions=[{"name": "nowhere", "time_limit": 240}])
     alice = await person()
@@ -130,17 +119,6 @@ async def test_the_schedulers_refusal_reaches_the_user_in_its_own_words(site, pe
     assert failed["failed"]
     assert "invalid partition specified: nowhere" in failed["message"].lower()
     assert await alice.no_jobs()
-
-
-async def test_a_mistake_in_the_cluster_file_is_logged_and_what_was_before_stays_in_use(
-    site, person, cluster_file
-):
-    alice = await person()
-    await alice.browser.open(f"{alice.hub}spawn/{alice.name}")
-    cluster_file(times={"choices": [60], "default": 7})
-    assert (await alice.start())[-1].get("ready")
-    said = r"sandbox\.yaml:\d+:\d+: times\.default: 7 is not one of the choices: 60"
-    assert re.search(said, site.hub.log.read_text())
 
 
 async def test_a_gateway_that_is_down_is_said_so_and_the_next_start_works(site, person):

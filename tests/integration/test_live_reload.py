@@ -175,7 +175,7 @@ async def test_scripts_of_admins_read_the_same_with_a_token(site, person):
 
 
 async def test_a_hub_that_starts_with_a_broken_file_says_so_and_recovers_by_itself(site, person, edit):
-    bob = await person()
+    admin, bob = await log_in_both(site, person)
     await site.hub.kill_hub()
     site.cluster_file.write_text(f"{site.cluster_file.read_text()}\ncolour: blue\n")
     said = len(site.hub.log.read_text())
@@ -185,6 +185,9 @@ async def test_a_hub_that_starts_with_a_broken_file_says_so_and_recovers_by_itse
     failed = (await bob.start())[-1]["message"]
     assert "Tell the site's support" in failed
     assert "colour" not in failed
+    shown = await admin.browser.open(f"{admin.hub}{PAGE}")
+    assert shown.status == 200
+    assert any(": colour: " in alert for alert in shown.alerts)
     page = await bob.browser.open(f"{bob.hub}spawn/{bob.name}")
     assert page.status < 500
     assert str(site.cluster_file) not in " ".join(page.alerts)

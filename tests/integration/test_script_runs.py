@@ -147,6 +147,23 @@ class TestPrologue:
         assert not (tmp_path / "started").exists()
         assert (tmp_path / "epilogue").exists()
 
+    @pytest.mark.parametrize(
+        "traps",
+        ["trap ': > own' EXIT", "trap 'exit 99' ERR", "trap : TERM USR1", "trap : DEBUG RETURN"],
+    )
+    def test_its_traps_end_with_it(self, run, hub, traps):
+        job = run("kill -TERM $PPID; exec /bin/sleep 60", prologue=traps, epilogue=": > epilogue")
+        assert job.end() == 143
+        assert reports(hub) == [ScriptExit(TICKET, 143)]
+        assert (job.directory / "epilogue").exists()
+        assert not (job.directory / "own").exists()
+
+    def test_to_show_its_commands_does_not_show_the_ticket(self, run, hub):
+        job = run("exit 3", prologue="set -x; true shown")
+        assert job.end() == 3
+        assert "+ true shown" in job.log
+        assert TICKET not in job.log
+
     def test_what_it_starts_does_not_inherit_the_ticket(self, run, tmp_path):
         run(prologue="/usr/bin/env > environment").end()
         assert TICKET not in (tmp_path / "environment").read_text()
@@ -176,6 +193,16 @@ class TestEpilogue:
         assert run("exit 3", epilogue=f"echo ran > epilogue\n{epilogue}").end() == 3
         assert (tmp_path / "epilogue").read_text() == "ran\n"
         assert reports(hub) == [ScriptExit(TICKET, 3)]
+
+    def test_the_hub_hears_of_the_end_before_it_runs(self, run, hub):
+        job = run("exit 3", epilogue="while [ ! -e go ]; do /bin/sleep 0.02; done")
+        deadline = time.monotonic() + 30
+        while not reports(hub):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert job.process.poll() is None
+        (job.directory / "go").touch()
+        assert job.end() == 3
 
     @pytest.mark.parametrize(
         "server", ["exit 0", "exit 3", "kill -KILL $$", "kill -TERM $PPID; exec sleep 9"]

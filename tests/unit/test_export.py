@@ -388,7 +388,8 @@ def test_odd_text_in_a_cluster_file_survives_both_charts(tmp_path_factory, text,
     comment = "".join(f"# {line}\n" for line in re.split("[\r\n\x85\u2028]", text))
     script = "".join(f"  {line}\n" for line in text.replace("\r", "").split("\n"))
     script = re.sub("[\t\x85\u2028\ufeff]", "", script)
-    content = f"---\n{comment}{TINY}prologue: |\n  :\n{script}# the end{end}"
+    prologue = f"  : <<'END'\n{script}  END\n"
+    content = f"---\n{comment}{TINY}prologue: |\n{prologue}# the end{end}"
     path.write_text(content.replace("\n", "\r\n") if windows else content, newline="")
     load_cluster(path)
     with pytest.MonkeyPatch.context() as patch:

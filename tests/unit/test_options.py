@@ -113,10 +113,22 @@ class TestValues:
     def test_a_time_that_is_not_offered_is_refused(self, tiny, value):
         assert errors({"time": value}, tiny()) == {"time": "must be one of 15, 30, 60, 240 (minutes)"}
 
-    @pytest.mark.parametrize("value", [0, 721, "721", "60\n", "6 0", "\uff16\uff10", "-60", 60.0, True])
+    @pytest.mark.parametrize("value", [0, 1, 721, "721", "60\n", "6 0", "\uff16\uff10", "-60", 60.0, True])
     def test_a_typed_time_is_a_whole_number_within_its_range(self, value):
         assert parse({"time": 61}).time == parse({"time": "061"}).time == 61
-        assert errors({"time": value}) == {"time": "must be a whole number from 1 to 720"}
+        assert errors({"time": value}) == {"time": "must be a whole number from 2 to 720"}
+
+    def test_a_session_is_longer_than_the_warning_before_its_end(self, tiny):
+        cluster = tiny(times={"choices": [60], "maximum": 240}, end_warning=300)
+        assert parse({"time": 6}, cluster).time == 6
+        assert errors({"time": 5}, cluster) == {"time": "must be a whole number from 6 to 240"}
+
+    def test_so_many_nodes_that_no_time_is_left_are_refused(self, tiny):
+        partitions = [{"name": "normal", "time_limit": 240, "max_node_minutes": 240}]
+        cluster = tiny(partitions=partitions, max_nodes=200, times={"choices": [60], "maximum": 240})
+        assert errors({"nodes": 130}, cluster) == {
+            "nodes": "must be fewer: they leave less than 2 minutes in partition normal"
+        }
 
     def test_a_boolean_is_no_time_even_where_one_minute_is_offered(self, tiny):
         cluster = tiny(times=[5, 60])

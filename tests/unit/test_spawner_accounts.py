@@ -117,13 +117,13 @@ async def test_a_failure_is_not_asked_for_again_at_once(book, firecrest, clock):
     assert await book.ask(user, CLUSTER, firecrest) == (TOLD, "")
 
 
-async def test_the_last_answer_outlives_a_failure(book, firecrest, clock):
+async def test_the_last_answer_outlives_a_failure_but_refuses_nothing_then(book, firecrest, clock):
     user = User()
     await book.ask(user, CLUSTER, firecrest)
     clock.now += 10 * FRESH_FOR
     firecrest.answer = FAILURE
     assert await book.ask(user, CLUSTER, firecrest) == (TOLD, "")
-    assert book.known(user, CLUSTER) == TOLD
+    assert book.known(user, CLUSTER) is None
 
 
 async def test_patience_ends_but_a_late_answer_is_kept(book, firecrest, impatient):

@@ -246,18 +246,16 @@ class TestTheBatchTemplate:
         (path.parent / "more.j2").write_text("echo included\n")
         await looks(live)
         assert "echo included" in script(live)
-        base.write_text(base.read_text().replace("#!/bin/bash\n", "#!/bin/bash\n# of the site\n"))
+        base.write_text(base.read_text().replace("#!/bin/bash\n", "#!/bin/bash -e\n"))
         await looks(live)
-        assert script(live).startswith("#!/bin/bash\n# of the site\n")
+        assert script(live).startswith("#!/bin/bash -e\n")
         assert set(live.version.files) == {path, path.parent / "own.sh.j2", path.parent / "more.j2", base}
 
     async def test_that_comes_earlier_in_the_search_path_takes_its_place(self, live, path, tmp_path):
         assert "# of the site" not in script(live)
         text = BASE.read_text()
         for place in (tmp_path / "slurm.sh.j2", path.parent / "slurm.sh.j2"):
-            place.write_text(
-                text.replace("#!/bin/bash\n", f"#!/bin/bash\n# of the site {place.parent.name}\n")
-            )
+            place.write_text(f"{text}# of the site {place.parent.name}\n")
             await looks(live)
             assert f"# of the site {place.parent.name}" in script(live)
 

@@ -20,12 +20,9 @@ launch_ticket=0000000000000000000000000000000000000000000000000000000000000000
 # shellcheck disable=SC2317,SC2329
 launch_ended() {
     local code=$?
+    { set +x; } 2>/dev/null # no ticket in the log
     trap - EXIT
     set +eu
-    # In a shell of its own, so that it can't end this one.
-    (
-        :
-    )
     local message="{\"ticket\":\"$launch_ticket\",\"exit_code\":$code}"
     if command -v curl >/dev/null; then
         printf %s "$message" | curl --silent --noproxy '*' --max-time 10 --output /dev/null \
@@ -37,9 +34,12 @@ request = urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content
 urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
 ' "$launch_hub/launcher/events" 2>/dev/null
     fi
+    # In a shell of its own, so that it can't end this one.
+    (
+        :
+    )
     exit "$code"
 }
-trap launch_ended EXIT
 
 # Slurm signals only this shell. A signal may come before there is a server, or before its pid is noted.
 # shellcheck disable=SC2317,SC2329
@@ -51,11 +51,20 @@ launch_signalled() {
     [ -n "$server" ] || exit 143
     kill "-$1" "$server" 2>/dev/null
 }
-trap 'launch_signalled TERM' TERM
-trap 'launch_signalled USR1' USR1
+
+launch_traps() {
+    trap launch_ended EXIT
+    trap 'launch_signalled TERM' TERM
+    trap 'launch_signalled USR1' USR1
+}
+launch_traps
 
 
-# What the lines above left in the background is not the server.
+# The lines above may have set traps of their own, show each command in the log, which is no place for the
+# ticket, and have left something in the background that is not the server.
+{ set +x; } 2>/dev/null
+trap - ERR DEBUG RETURN
+launch_traps
 launch_before="${!:-}"
 
 LAUNCHER_HUB_URL="$launch_hub" LAUNCHER_TICKET="$launch_ticket" LAUNCHER_CLAIM_TIMEOUT=900 \
