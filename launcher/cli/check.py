@@ -55,7 +55,7 @@ def check(context: click.Context, paths: list[Path], directory: Path | None, *, 
     cluster files is not installed.
     """  # noqa: D301 - click's mark is the character itself
     with reads_cluster_files():
-        from launcher.clusters import check as checks  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.clusters import check as checks  # noqa: PLC0415 - a base install may have no pydantic
         from launcher.clusters.shell import find_shellcheck  # noqa: PLC0415 - the same
     found = [
         file

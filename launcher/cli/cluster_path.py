@@ -82,7 +82,7 @@ def directory_of(given: Path | None) -> Path:
     if given:
         return given
     with reads_cluster_files():
-        from launcher.clusters.template import template_directory  # noqa: PLC0415 - the base install has none
+        from launcher.clusters.template import template_directory  # noqa: PLC0415 - a base install may have none
     return template_directory() / "clusters"
 
 

@@ -49,7 +49,7 @@ def clusters(context: click.Context, name: str | None, directory: Path | None, *
 def _list(directory: Path, *, as_json: bool) -> bool:
     """Print the clusters of a directory; tell whether all their files are good."""
     with reads_cluster_files():
-        from launcher.clusters import ClusterFile  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.clusters import ClusterFile  # noqa: PLC0415 - a base install may have no pydantic
         from launcher.clusters.check import cluster_files  # noqa: PLC0415 - the same
     found: list[dict[str, Any]] = []
     for path in cluster_files(directory):
@@ -85,7 +85,7 @@ def _list(directory: Path, *, as_json: bool) -> bool:
 
 def _show(path: Path, *, as_json: bool) -> None:
     with reads_cluster_files():
-        from launcher.clusters import ClusterFile, fields  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.clusters import ClusterFile, fields  # noqa: PLC0415 - a base install may have no pydantic
         from launcher.clusters.overview import overview  # noqa: PLC0415 - the same
     cluster = ClusterFile.load(path).cluster
     if as_json:

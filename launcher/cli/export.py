@@ -60,7 +60,7 @@ def export(
     if force and not output:
         raise UsageError("--force goes with -o.")
     with reads_cluster_files():
-        from launcher.export import Kind, write  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.export import Kind, write  # noqa: PLC0415 - a base install may have no pydantic
         from launcher.export import export as make  # noqa: PLC0415 - the same
     document = make(Kind(kind), cluster, nested=nested)
     text = document.json if as_json else document.content

@@ -37,7 +37,7 @@ def _complete_option(context: click.Context, _: click.Parameter, incomplete: str
     if not cluster:
         return []
     try:
-        from launcher.clusters import fields, load_cluster  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.clusters import fields, load_cluster  # noqa: PLC0415 - a base install may have no pydantic
 
         offered = fields(load_cluster(cluster), SOMEONE)
     except (LauncherError, ImportError):
@@ -115,7 +115,7 @@ def render(
     """  # noqa: D301 - click's mark is the character itself
     del directory
     with reads_cluster_files():
-        from launcher.clusters.check import load_checked  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.clusters.check import load_checked  # noqa: PLC0415 - a base install may have no pydantic
         from launcher.clusters.preview import preview, preview_facts  # noqa: PLC0415 - the same
     try:
         facts = preview_facts(user, hub)

@@ -34,6 +34,6 @@ def schema(*, as_json: bool) -> None:
     Exit code 0, 2 for a wrong command line, 5 when the package that reads cluster files is not installed.
     """  # noqa: D301 - click's mark is the character itself
     with reads_cluster_files():
-        from launcher.clusters.reference import reference  # noqa: PLC0415 - the base install has no pydantic
+        from launcher.clusters.reference import reference  # noqa: PLC0415 - a base install may have no pydantic
         from launcher.clusters.schema import schema_text  # noqa: PLC0415 - the same
     click.echo(schema_text() if as_json else reference(), nl=False)

@@ -1,6 +1,5 @@
 """`launcher …`: parses, calls, prints; an error for people ends with its own exit code and no traceback."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -200,10 +199,3 @@ class TestDemo:
     def test_a_check_may_print_for_people_or_for_programs(self, run, sandbox, arguments, as_json):
         run("demo", *arguments)
         assert sandbox.calls == [("check", ("auto", None, None, None), {"as_json": as_json})]
-
-
-def test_every_error_of_the_tree_is_caught():
-    assert importlib.util.find_spec("launcher.errors")
-    assert all(
-        issubclass(each, errors.LauncherError) for each in vars(errors).values() if isinstance(each, type)
-    )

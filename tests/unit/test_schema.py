@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -115,8 +116,13 @@ class TestFreshness:
     def test_a_committed_file_is_fresh(self, name, text, how):
         assert (ROOT / name).read_text(encoding="utf-8") == text(), f"run: {how} > {name}"
 
-    def test_the_same_model_gives_the_same_text(self):
-        assert schema_text() == schema_text()
+    def test_the_same_model_gives_the_same_text_in_another_process(self):
+        code = "from launcher.clusters.schema import schema_text; print(schema_text(), end='')"
+        other = {"PYTHONHASHSEED": "1", "PATH": os.defpath}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=other, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == schema_text()
         assert reference() == reference()
 
 

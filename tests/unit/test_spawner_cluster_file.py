@@ -12,7 +12,7 @@ from launcher.clusters import LaunchFacts, parse_options
 from launcher.clusters.template import template_directory
 from launcher.errors import InvalidFile
 from launcher.spawner import cluster_file
-from launcher.spawner.cluster_file import LOOK_EVERY, LiveClusterFile
+from launcher.spawner.cluster_file import LiveClusterFile
 from launcher.spawner.launches import Launch
 from launcher.spawner.record import STATE_KEY, LaunchRecord
 
@@ -322,9 +322,6 @@ class TestTheBatchTemplate:
 
 
 class TestAHub:
-    def test_has_made_up_its_mind_within_five_seconds(self):
-        assert 2 * LOOK_EVERY < 3
-
     async def test_shares_one_a_path(self, path):
         settings = {}
         first = LiveClusterFile.of(settings, path, LOG)
