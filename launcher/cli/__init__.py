@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import sys
 
@@ -14,6 +15,7 @@ from launcher.cli.check import check
 from launcher.cli.clusters import clusters
 from launcher.cli.demo import demo
 from launcher.cli.export import export
+from launcher.cli.problems import plain
 from launcher.cli.render import render
 from launcher.cli.schema import schema
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
@@ -46,10 +48,14 @@ def main() -> None:
     color = False if os.environ.get("NO_COLOR") else None
     try:
         cli(prog_name="launcher", color=color)
-    except (InvalidFile, InvalidOptions) as error:
-        problems = error.problems if isinstance(error, InvalidFile) else _by_field(error)
-        for problem in problems:
-            click.secho(problem, fg="red", err=True, color=color)
+    except InvalidFile as error:
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"problems": plain(error.problems)}, indent=2, ensure_ascii=False))
+        else:
+            _print_red(error.problems, color=color)
+        sys.exit(error.exit_code)
+    except InvalidOptions as error:
+        _print_red(_by_field(error), color=color)
         sys.exit(error.exit_code)
     except LauncherError as error:
         click.secho(f"Error: {error.what}", fg="red", err=True, color=color)
@@ -66,6 +72,11 @@ def main() -> None:
         # Python would try to write the rest when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _print_red(lines: list[str], *, color: bool | None) -> None:
+    for line in lines:
+        click.secho(line, fg="red", err=True, color=color)
 
 
 def _by_field(error: InvalidOptions) -> list[str]:

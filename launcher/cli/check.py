@@ -20,6 +20,7 @@ from launcher.cli.cluster_path import (
     shown_path,
 )
 from launcher.cli.extra import reads_cluster_files
+from launcher.cli.problems import plain
 from launcher.errors import InvalidFile
 
 if TYPE_CHECKING:
@@ -89,15 +90,11 @@ def _print(checked: Checked) -> None:
 
 
 def _plain(checked: Checked) -> dict[str, object]:
-    keys = ("line", "column", "key", "message")
     return {
         "path": shown_path(checked.path),
         "ok": not checked.problems,
         "scripts": checked.scripts,
-        "problems": [
-            {"file": shown_path(each.file), **{key: getattr(each, key) for key in keys}}
-            for each in checked.problems
-        ],
+        "problems": plain(checked.problems),
     }
 
 

@@ -18,6 +18,7 @@ from launcher.cli.cluster_path import (
     shown_path,
 )
 from launcher.cli.extra import reads_cluster_files
+from launcher.cli.problems import plain
 from launcher.errors import InvalidFile
 
 
@@ -57,7 +58,7 @@ def _list(directory: Path, *, as_json: bool) -> bool:
         try:
             cluster = ClusterFile.load(path).cluster
         except InvalidFile as error:
-            found.append({**one, "ok": False, "problems": error.problems})
+            found.append({**one, "ok": False, "problems": plain(error.problems)})
             continue
         one |= {"ok": True, "title": cluster.title, "system": cluster.firecrest.system}
         one["partitions"] = [each.name for each in cluster.partitions]

@@ -1,5 +1,6 @@
 """`launcher …`: parses, calls, prints; an error for people ends with its own exit code and no traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -199,3 +200,19 @@ class TestDemo:
     def test_a_check_may_print_for_people_or_for_programs(self, run, sandbox, arguments, as_json):
         run("demo", *arguments)
         assert sandbox.calls == [("check", ("auto", None, None, None), {"as_json": as_json})]
+
+
+@pytest.mark.parametrize("command", ["clusters FILE", "render FILE", "export z2jh FILE", "check FILE"])
+def test_a_broken_file_is_told_as_json_to_programs(tmp_path, monkeypatch, capfd, command):
+    (tmp_path / "tiny.yaml").write_text("name: tiny\n")
+    monkeypatch.chdir(tmp_path)
+    arguments = command.replace("FILE", "tiny.yaml").split()
+    monkeypatch.setattr(sys, "argv", ["launcher", *arguments, "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 3
+    told = json.loads(capfd.readouterr().out)
+    (file,) = told.get("files", [told])
+    assert {"file": "tiny.yaml", "line": 1, "column": 1, "key": "home", "message": "is needed"} in file[
+        "problems"
+    ]

@@ -118,7 +118,9 @@ class TestList:
         broken, full = json.loads(out)["clusters"]
         assert code == 3
         assert (broken["name"], broken["ok"]) == ("broken", False)
-        assert broken["problems"][0].startswith("broken.yaml:1:1: firecrest: is needed")
+        first = broken["problems"][0]
+        assert (first["file"], first["line"], first["column"]) == ("broken.yaml", 1, 1)
+        assert (first["key"], first["message"]) == ("firecrest", "is needed")
         assert full == {
             "name": "full",
             "path": "full.yaml",
