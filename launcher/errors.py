@@ -71,8 +71,13 @@ class InvalidOptions(LauncherError):
     exit_code = 4
 
     def __init__(self, fields: dict[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {text}" if name else text for name, text in fields.items()))
         self.fields = fields
+        super().__init__("; ".join(self.lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """What is wrong, a line for each field."""
+        return [f"{name}: {text}" if name else text for name, text in self.fields.items()]
 
 
 class MissingPart(LauncherError):

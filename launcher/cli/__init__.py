@@ -55,7 +55,7 @@ def main() -> None:
             _print_red(error.problems, color=color)
         sys.exit(error.exit_code)
     except InvalidOptions as error:
-        _print_red(_by_field(error), color=color)
+        _print_red(error.lines, color=color)
         sys.exit(error.exit_code)
     except LauncherError as error:
         click.secho(f"Error: {error.what}", fg="red", err=True, color=color)
@@ -77,7 +77,3 @@ def main() -> None:
 def _print_red(lines: list[str], *, color: bool | None) -> None:
     for line in lines:
         click.secho(line, fg="red", err=True, color=color)
-
-
-def _by_field(error: InvalidOptions) -> list[str]:
-    return [f"{name}: {text}" if name else text for name, text in error.fields.items()]

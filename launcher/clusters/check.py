@@ -63,16 +63,9 @@ def check(path: Path, shellcheck: Path | None) -> Checked:
         MissingPart: If bash or shellcheck does not work.
     """
     seen = Seen()
-    try:
-        file = ClusterFile.load(path, seen=seen)
-        scripts = _Scripts(file, Source(path), [each for each in seen.files if each != path])
-    except InvalidFile as error:
-        problems = (
-            each if isinstance(each, Problem) else Problem(each, file=path) for each in error.problems
-        )
-        return Checked(path, 0, tuple(dict.fromkeys([*problems, *_wrong_texts(path)])))
-    found = dict.fromkeys([*scripts.wrong_texts(), *scripts.wrong_scripts(shellcheck)])
-    return Checked(path, len(scripts), tuple(found))
+    file, problems = _load(path, seen)
+    scripts, found = _bash_problems(path, file, seen, shellcheck)
+    return Checked(path, scripts, tuple(dict.fromkeys([*problems, *found])))
 
 
 def load_checked(path: Path, seen: Seen | None = None) -> ClusterFile:
@@ -86,21 +79,31 @@ def load_checked(path: Path, seen: Seen | None = None) -> ClusterFile:
         InvalidFile: With every problem.
     """
     seen = seen or Seen()
-    file: ClusterFile | None = None
-    problems: list[str] = []
-    try:
-        file = ClusterFile.load(path, seen=seen)
-    except InvalidFile as error:
-        problems += error.problems
+    file, problems = _load(path, seen)
     with suppress(MissingPart):  # who has no bash submits scripts all the same
-        if file:
-            scripts = _Scripts(file, Source(path), [each for each in seen.files if each != path])
-            problems += [*scripts.wrong_texts(), *scripts.wrong_scripts(None)]
-        else:
-            problems += _wrong_texts(path)
+        problems += _bash_problems(path, file, seen, shellcheck=None)[1]
     if file is None or problems:
         raise InvalidFile(list(dict.fromkeys(problems)))
     return file
+
+
+def _load(path: Path, seen: Seen) -> tuple[ClusterFile | None, list[Problem]]:
+    try:
+        return ClusterFile.load(path, seen=seen), []
+    except InvalidFile as error:
+        return None, [
+            each if isinstance(each, Problem) else Problem(each, file=path) for each in error.problems
+        ]
+
+
+def _bash_problems(
+    path: Path, file: ClusterFile | None, seen: Seen, shellcheck: Path | None
+) -> tuple[int, list[Problem]]:
+    """Return how many scripts a file leads to, and what is found in them, or in its texts if it is broken."""
+    if file is None:
+        return 0, list(_wrong_texts(path))
+    scripts = _Scripts(file, Source(path), [each for each in seen.files if each != path])
+    return len(scripts), [*scripts.wrong_texts(), *scripts.wrong_scripts(shellcheck)]
 
 
 def _wrong_texts(path: Path) -> Iterator[Problem]:

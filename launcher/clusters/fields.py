@@ -10,14 +10,13 @@ from typing import Literal
 from launcher.clusters.environment import ContainerEnvironment, Environment, UenvEnvironment
 from launcher.clusters.model import Cluster, path_of
 from launcher.clusters.part import Choice
-from launcher.clusters.values import LABEL, NAME, PATH
+from launcher.clusters.partition import fitting
+from launcher.clusters.values import LABEL, PATH, VIEW, WORD
 
 MAX_TYPED = 500
 """No typed value is longer."""
 
 _MAX_LISTED = 500
-_ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-_VIEW = rf"({NAME}:)?{NAME}"
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def _environment(cluster: Cluster, user: str) -> Iterator[Field]:
             "view",
             "View",
             kind="text",
-            pattern=_VIEW,
+            pattern=VIEW,
             allowed="a view, or uenv:view",
             hint="Empty for the view that comes with the uenv.",
             environments=tuple(each.id for each in viewed),
@@ -222,13 +221,10 @@ def _partition(cluster: Cluster) -> Field:
 def _time(cluster: Cluster) -> Field:
     times = cluster.times
     limit = cluster.partitions[0].longest(1)
-    default = (
-        times.first if times.first <= limit else max((m for m in times.choices if m <= limit), default=limit)
-    )
     field = Field(
         "time",
         "Time",
-        default=str(default),
+        default=str(fitting(times, limit) or limit),
         options=tuple(Option(str(minutes), duration(minutes)) for minutes in times.choices),
     )
     if times.maximum:
@@ -252,7 +248,7 @@ def _account(cluster: Cluster, accounts: UserAccounts | None) -> Iterator[Field]
         yield replace(
             field,
             kind="text",
-            pattern=_ACCOUNT,
+            pattern=WORD,
             allowed="the name of a Slurm account",
             hint="Empty for your default account.",
             advanced=True,
@@ -262,7 +258,7 @@ def _account(cluster: Cluster, accounts: UserAccounts | None) -> Iterator[Field]
 def _listed(accounts: UserAccounts | None) -> list[str]:
     """Return the accounts for a list; none if there are more than anybody would look through."""
     names = accounts.names if accounts and len(accounts.names) <= _MAX_LISTED else ()
-    return [name for name in names if matches(_ACCOUNT, name)]
+    return [name for name in names if matches(WORD, name)]
 
 
 def _chosen(choice: Choice[int] | Choice[str] | None, field: Field) -> Iterator[Field]:
@@ -312,7 +308,7 @@ def _reservation(cluster: Cluster) -> Iterator[Field]:
             "reservation",
             "Reservation",
             kind="text",
-            pattern=_ACCOUNT,
+            pattern=WORD,
             allowed="the name of a reservation",
             hint="Empty for none.",
             advanced=True,

@@ -20,8 +20,7 @@ from launcher.clusters.fields import (
     roots_of,
 )
 from launcher.clusters.model import Cluster, path_of
-from launcher.clusters.part import Choice
-from launcher.clusters.partition import Partition
+from launcher.clusters.partition import Partition, fitting
 from launcher.clusters.request import LaunchRequest
 from launcher.errors import InvalidOptions
 
@@ -183,17 +182,10 @@ def _fitting_defaults(
         limit = partition.longest(int(values.get("nodes") or 1))
         times = cluster.times
         fallback = limit if times.maximum and limit else times.first
-        found["time"] = str(_fitting(times, limit) or fallback)
+        found["time"] = str(fitting(times, limit) or fallback)
     if "gpus" not in given and cluster.gpus and partition.max_gpus is not None:
-        found["gpus"] = str(_fitting(cluster.gpus, partition.max_gpus) or 0)
+        found["gpus"] = str(fitting(cluster.gpus, partition.max_gpus) or 0)
     return found
-
-
-def _fitting(choice: Choice[int], limit: int) -> int | None:
-    """Return the first choice if it is within a limit, else the greatest that is."""
-    if choice.first <= limit:
-        return choice.first
-    return max((value for value in choice.choices if value <= limit), default=None)
 
 
 def _excesses(partition: Partition, shortest: int, values: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -59,6 +59,13 @@ class Times(Choice[Minutes]):
             yield ("maximum",), f"{self.maximum} is below a choice"
 
 
+def fitting(choice: Choice[int], limit: int) -> int | None:
+    """Return the first choice if it is within a limit, else the greatest that is; None if none is."""
+    if choice.first <= limit:
+        return choice.first
+    return max((value for value in choice.choices if value <= limit), default=None)
+
+
 def usual_times(limits: Sequence[int]) -> dict[str, Any]:
     """Return choices and default of `Times` for partitions with these limits, in minutes."""
     longest = max(limits)

@@ -30,6 +30,12 @@ NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 LABEL = rf"{NAME}(/{NAME})?(:{NAME})?(@({NAME}|\*))?(%{NAME})?"
 """`name/version:tag@system%uarch`, where everything after the name may be left out."""
 
+VIEW = rf"({NAME}:)?{NAME}"
+"""`view`, or `uenv:view` where several images have one of that name."""
+
+WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+"""A name that Slurm or FirecREST knows something by."""
+
 PATH = r"(/[A-Za-z0-9_-][A-Za-z0-9_.-]*|/\.[A-Za-z0-9_-][A-Za-z0-9_.-]*)+"
 """An absolute path without `.` and `..`; nothing in it needs quoting."""
 
@@ -37,7 +43,7 @@ _IN_WORDS_PATH = "an absolute path of letters, digits, '_', '.' and '-', without
 
 Word = Annotated[
     str,
-    _text(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", "up to 64 letters, digits, '_', '.' and '-'"),
+    _text(rf"^{WORD}$", "up to 64 letters, digits, '_', '.' and '-'"),
 ]
 """A name that Slurm or FirecREST knows something by."""
 
@@ -63,7 +69,7 @@ Image = Annotated[
 ]
 """A uenv image: a label, or a file on the cluster."""
 
-View = Annotated[str, _text(rf"^({NAME}:)?{NAME}$", "a view, or uenv:view")]
+View = Annotated[str, _text(rf"^{VIEW}$", "a view, or uenv:view")]
 """A view of a uenv."""
 
 Edf = Annotated[

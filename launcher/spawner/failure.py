@@ -66,8 +66,7 @@ def plain(text: str) -> str:
 def from_error(error: LauncherError) -> LaunchFailed:
     """Return the failure that an error of this project means to the user."""
     if isinstance(error, InvalidOptions):
-        lines = [f"{name}: {text}" if name else text for name, text in error.fields.items()]
-        return LaunchFailed("\n".join(["These options can't be used.", *lines]), reason="options")
+        return LaunchFailed("\n".join(["These options can't be used.", *error.lines]), reason="options")
     if isinstance(error, InvalidFile):
         return LaunchFailed(
             "The hub's description of this cluster has a mistake.\n"
