@@ -19,7 +19,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -34,11 +34,17 @@ EVENTS_PATH = "launcher/events"
 PROBE_PATH = "launcher/probe"
 """Path of the probe below the single-user server's base URL."""
 
+STOP_PATH = "launcher/stop"
+"""Path below the single-user server's base URL at which the hub asks it to end."""
+
 SIGNATURE_HEADER = "X-Launcher-Signature"
-"""Header with the hexadecimal HMAC-SHA256 of an event's body under the launch key."""
+"""Header with a hexadecimal HMAC-SHA256 under the launch key: of an event's body, or of a `stop_proof`."""
 
 MAX_MESSAGE_BYTES = 16 * 1024
 """No message from a compute node is longer."""
+
+MAX_HOSTS = 40
+"""A claim names no more of a node's names and addresses."""
 
 ALIVE_INTERVAL = 300.0
 """Seconds between two `alive` events, before jitter."""
@@ -70,6 +76,7 @@ class EventKind(StrEnum):
 
 _EVENT_FIELDS = {
     EventKind.READY: ("address", "port"),
+    EventKind.ALIVE: ("address", "port"),
     EventKind.STOPPING: ("reason", "message", "exit_code"),
 }
 
@@ -84,6 +91,8 @@ class Claim:
         job_id: Slurm's job id.
         node: Name of the compute node.
         jupyterhub_version: Version of JupyterHub installed on the node.
+        hosts: Names and numeric addresses of the node. Those that the cluster file allows go into the
+            server's certificate, which is made before the server has told its address.
     """
 
     ticket: str = field(repr=False)
@@ -91,6 +100,22 @@ class Claim:
     job_id: str
     node: str
     jupyterhub_version: str
+    hosts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A server's certificate where all traffic inside the hub is encrypted (JupyterHub's `internal_ssl`).
+
+    Attributes:
+        key: Private key (PEM); kept out of `repr`.
+        certificate: Certificate (PEM) for the node's name and address.
+        authority: Certificates (PEM) of those whom the server trusts: hub and proxy.
+    """
+
+    key: str = field(repr=False)
+    certificate: str
+    authority: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +134,7 @@ class ClaimAnswer:
         start_directory: Absolute path where JupyterLab opens.
         vscode: Whether JupyterLab offers VS Code.
         jupyterhub_version: Version of JupyterHub at the hub.
+        tls: The server's certificate, or None where the server speaks plain http.
     """
 
     launch_id: str
@@ -122,6 +148,7 @@ class ClaimAnswer:
     start_directory: str
     vscode: bool
     jupyterhub_version: str
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True)
@@ -132,10 +159,11 @@ class Event:
         launch_id: 32 hexadecimal digits.
         kind: What happened.
         sequence: Grows with each event of a launch; the hub refuses to go back.
-        address: With `ready`: numeric address at which the server listens, or the node's name.
-        port: With `ready`: TCP port.
+        address: With `ready`, and with every `alive` after it: numeric address at which the server listens,
+            or the node's name. A hub that lost a `ready` learns it from the next `alive`.
+        port: With `address`: TCP port; 0 in an `alive` before `ready`.
         reason: With `stopping`: a short word (`exit`, `failed`, `terminated`, `walltime`, `idle`,
-            `not-wanted`).
+            `stopped`, `not-wanted`).
         message: With `stopping`: sentences for the user.
         exit_code: With `stopping`: the exit code.
     """
@@ -148,6 +176,17 @@ class Event:
     reason: str = ""
     message: str = ""
     exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The hub asks a server to end; a `stop_proof` of the nonce comes in the header `SIGNATURE_HEADER`.
+
+    Attributes:
+        nonce: 64 hexadecimal digits; the server's answer is its `probe_proof`.
+    """
+
+    nonce: str
 
 
 @dataclass(frozen=True)
@@ -192,9 +231,21 @@ def new_nonce() -> str:
     return secrets.token_hex(32)
 
 
-def new_launch_id() -> str:
-    """Return a new launch id: 128 random bits as 32 hexadecimal digits."""
-    return secrets.token_hex(16)
+def new_launch_id(hub_secret: bytes) -> str:
+    """Return a new launch id: 64 random bits and 64 bits by which its hub knows it again, in hexadecimal."""
+    number = secrets.token_hex(8)
+    return number + _mark(hub_secret, number)
+
+
+def made_here(hub_secret: bytes, launch_id: str) -> bool:
+    """Tell whether a launch id is one that the hub of this secret made: several hubs may share a cluster."""
+    if not _LAUNCH_ID.fullmatch(launch_id):
+        return False
+    return hmac.compare_digest(_mark(hub_secret, launch_id[:16]), launch_id[16:])
+
+
+def _mark(hub_secret: bytes, number: str) -> str:
+    return hmac.new(hub_secret, b"launcher launch id " + number.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def ticket_hash(ticket: str) -> str:
@@ -205,6 +256,14 @@ def ticket_hash(ticket: str) -> str:
 def derive_launch_key(hub_secret: bytes, launch_id: str) -> str:
     """Return the launch key of a launch: HMAC-SHA256 under a hub secret, as 64 hexadecimal digits."""
     return hmac.new(hub_secret, b"launcher launch key " + launch_id.encode(), hashlib.sha256).hexdigest()
+
+
+def derive_api_token(hub_secret: bytes, launch_id: str) -> str:
+    """Return the API token of a launch's server: HMAC-SHA256 under a hub secret, as 64 hexadecimal digits.
+
+    Derived, so that a hub that was restarted takes up a server that it had let begin.
+    """
+    return hmac.new(hub_secret, b"launcher api token " + launch_id.encode(), hashlib.sha256).hexdigest()
 
 
 def sign(launch_key: str, body: bytes) -> str:
@@ -222,14 +281,23 @@ def probe_proof(launch_key: str, nonce: str) -> str:
     return sign(launch_key, b"probe " + nonce.encode())
 
 
-def encode(message: Claim | ClaimAnswer | Event | ScriptExit) -> bytes:
+def stop_proof(launch_key: str, nonce: str) -> str:
+    """Return what proves that the hub of a launch asks its server to end: HMAC of a nonce."""
+    return sign(launch_key, b"stop " + nonce.encode())
+
+
+def encode(message: Claim | ClaimAnswer | Event | ScriptExit | Stop) -> bytes:
     """Return a message as JSON; an event carries only the fields of its kind."""
     names = list(message.__dataclass_fields__)
     if isinstance(message, Event):
         names = ["launch_id", "kind", "sequence", *_EVENT_FIELDS.get(message.kind, ())]
         if message.exit_code is None and "exit_code" in names:
             names.remove("exit_code")
+        if message.kind is EventKind.ALIVE and not message.port:
+            names = names[:3]
     values = {name: getattr(message, name) for name in names}
+    if isinstance(message, ClaimAnswer) and message.tls:
+        values["tls"] = asdict(message.tls)
     # Escapes would make twelve bytes of one character; names of files may hold lone surrogates.
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
 
@@ -248,8 +316,25 @@ def parse_claim(body: bytes) -> Claim:
             job_id=fields.text("job_id", _JOB_ID),
             node=fields.text("node", _NODE),
             jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
+            hosts=_hosts(fields.strings("hosts")),
         )
     )
+
+
+def _hosts(values: list[str]) -> list[str]:
+    if len(values) > MAX_HOSTS or not all(map(_ADDRESS.fullmatch, values)):
+        raise ProtocolError(f"hosts: at most {MAX_HOSTS} names and addresses")
+    return values
+
+
+def parse_stop(body: bytes) -> Stop:
+    """Read the hub's wish that a server end.
+
+    Raises:
+        ProtocolError: If it is not exactly one.
+    """
+    fields = _Fields(body)
+    return fields.done(Stop(nonce=fields.text("nonce", _HEX64)))
 
 
 def parse_event(body: bytes) -> Event | ScriptExit:
@@ -269,7 +354,7 @@ def parse_event(body: bytes) -> Event | ScriptExit:
         raise ProtocolError(f"kind: one of {', '.join(EventKind)}") from None
     launch_id = fields.text("launch_id", _LAUNCH_ID)
     sequence = fields.number("sequence", 1, 2**63 - 1)
-    if kind is EventKind.READY:
+    if kind is EventKind.READY or (kind is EventKind.ALIVE and "port" in fields.values):
         event = Event(
             launch_id,
             kind,
@@ -316,8 +401,22 @@ def parse_claim_answer(body: bytes) -> ClaimAnswer:
             start_directory=fields.text("start_directory", _PATH),
             vscode=fields.boolean("vscode"),
             jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
+            tls=_tls(fields.take("tls")),
         )
     )
+
+
+def _tls(value: Any) -> Tls | None:
+    names = {"key", "certificate", "authority"}
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != names or not all(map(_is_text, value.values())):
+        raise ProtocolError("tls: null, or key, certificate and authority")
+    return Tls(**value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 class _Fields:

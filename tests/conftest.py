@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
-from support import Person, program
+from support import Person, localhost_names, program
 
-from launcher.sandbox.check.browser import Browser
+from launcher.check.browser import Browser
+from launcher.sandbox.gateway import Faults
+from launcher.sandbox.identity import Faults as TokenFaults
 from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
 
@@ -20,7 +22,8 @@ from launcher.sandbox.state import state_directory
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A running site.
 
-    A module sets SCHEDULER, CLUSTER for other keys of the cluster file, CLUSTER_FILE for another file.
+    A module sets SCHEDULER, CLUSTER for other keys of the cluster file, CLUSTER_FILE for another file, SITE
+    for whatever else a site can be told.
     """
     kind = getattr(request.module, "SCHEDULER", "process")
     if kind == "slurm":
@@ -31,12 +34,28 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
             scheduler=kind,
             cluster=getattr(request.module, "CLUSTER_FILE", None),
             changes=getattr(request.module, "CLUSTER", None),
+            **getattr(request.module, "SITE", {}),
         )
         await site.start()
         try:
-            yield site
+            with localhost_names():
+                yield site
         finally:
             await site.stop()
+
+
+@pytest.fixture
+def faults(site: Site) -> Iterator[Faults]:
+    """What FirecREST of the first cluster does wrong in one test."""
+    yield site.gateway.faults
+    site.gateway.faults.clear()
+
+
+@pytest.fixture
+def token_faults(site: Site) -> Iterator[TokenFaults]:
+    """What the identity provider's token endpoint does wrong in one test."""
+    yield site.identity.faults
+    site.identity.faults.clear()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

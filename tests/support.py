@@ -11,13 +11,14 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import httpx
 import pytest
 
-from launcher.sandbox.check.browser import Browser
-from launcher.sandbox.check.session import Kernel
-from launcher.sandbox.check.visit import Visit
+from launcher.check.browser import Browser
+from launcher.check.session import Kernel
+from launcher.check.visit import Visit
 from launcher.sandbox.site import Site
 
 PACKAGES = {"sbatch": "slurm-client slurmctld slurmd munge"}
@@ -122,6 +123,55 @@ async def _nothing() -> AsyncIterator[dict[str, Any]]:
     """A stream that is not there."""
     for event in ():
         yield event
+
+
+@contextlib.contextmanager
+def localhost_names() -> Iterator[None]:
+    """Have every name below `localhost` stand for this machine, as browsers do and the C library may not."""
+    resolve = socket.getaddrinfo
+
+    def local(host: Any, *arguments: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host or ""
+        return resolve("127.0.0.1" if name.endswith(".localhost") else host, *arguments, **options)
+
+    socket.getaddrinfo = local
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = resolve
+
+
+class Robot:
+    """A program with an API token of its own, on a site with `robot`.
+
+    Args:
+        site: The site.
+        token: Another token than the robot's.
+    """
+
+    def __init__(self, site: Site, token: str = "") -> None:
+        self._client = httpx.AsyncClient(
+            base_url=f"{site.url}hub/api/",
+            headers={"Authorization": f"Bearer {token or site.hub.api_token}"},
+            trust_env=False,
+            timeout=60,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def __call__(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """Call the hub's API."""
+        return await self._client.request(method, path, json=body)
+
+    async def token_of(self, name: str) -> str:
+        """Make a user, if there is none of this name, and return an API token of theirs."""
+        await self("POST", f"users/{name}")
+        answer = await self("POST", f"users/{name}/tokens", {"expires_in": 3600})
+        return str(answer.json()["token"])
 
 
 async def eventually(holds: Callable[[], Any], within: float = 30.0) -> None:

@@ -18,6 +18,7 @@ from launcher.cli.export import export
 from launcher.cli.problems import plain
 from launcher.cli.render import render
 from launcher.cli.schema import schema
+from launcher.cli.smoke import smoke
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 
 
@@ -36,10 +37,11 @@ def cli() -> None:
       launcher clusters       which clusters there are
       launcher check          what is wrong with their files
       launcher render daint   the script that a session on one of them is submitted with
+      launcher smoke https://hub.example.org   whether sessions work at a hub that is running
     """  # noqa: D301 - click's mark is the character itself
 
 
-for command in (check, clusters, demo, export, render, schema):
+for command in (check, clusters, demo, export, render, schema, smoke):
     cli.add_command(command)
 
 

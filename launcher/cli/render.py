@@ -8,71 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from launcher.cli.cluster_path import cluster_argument, clusters_option
 from launcher.cli.extra import reads_cluster_files
+from launcher.cli.user_options import SOMEONE, CompletingCommand, user_options
 from launcher.errors import InvalidOptions, LauncherError, UsageError
 
-SOMEONE = "someone"
-"""The user of a script that is only looked at."""
 
-
-def _options(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    """Return keys and values; each key may come once."""
-    options: dict[str, str] = {}
-    for each in given:
-        key, equals, value = each.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"{each!r} is not key=value.", context, parameter)
-        if key in options:
-            raise click.BadParameter(f"{key!r} was given twice.", context, parameter)
-        options[key] = value
-    return options
-
-
-def _complete_option(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer what users of the cluster may choose, and then the values."""
-    cluster = context.params.get("cluster")
-    if not cluster:
-        return []
-    try:
-        from launcher.clusters import fields, load_cluster  # noqa: PLC0415 - a base install may have no pydantic
-
-        offered = fields(load_cluster(cluster), SOMEONE)
-    except (LauncherError, ImportError):
-        return []
-    items = [
-        f"{field.name}={value}"
-        for field in offered
-        for value in (
-            [option.value for option in field.options] if incomplete.startswith(f"{field.name}=") else [""]
-        )
-    ]
-    return [CompletionItem(each) for each in items if each.startswith(incomplete)]
-
-
-class _Command(click.Command):
-    """Knows the cluster also while a shell completes an option that has no value yet."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Leave such an option out."""
-        unfinished = ctx.resilient_parsing and args[-1:] in (["-o"], ["--option"])
-        return super().parse_args(ctx, args[:-1] if unfinished else args)
-
-
-@click.command(cls=_Command)
+@click.command(cls=CompletingCommand)
 @cluster_argument
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=_options,
-    shell_complete=_complete_option,
-    help="What the user chooses, as key=value; once for each key. Without it the default counts.",
-)
+@user_options("What the user chooses, as key=value; once for each key. Without it the default counts.")
 @click.option(
     "--user", default=SOMEONE, show_default=True, metavar="NAME", help="The user's name on the cluster."
 )

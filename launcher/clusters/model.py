@@ -224,6 +224,8 @@ class Cluster(Part):
     """Where servers are: they listen, and the proxy is led, nowhere else."""
     ports: tuple[Port, Port] | None = None
     """First and last port for servers, for a firewall; without it any free one."""
+    hub_ca: NodePath | None = None
+    """Certificates (PEM) that nodes trust at the hub's public URL; without it those of the system."""
     claim_timeout: Seconds = 120
     """Seconds that a running job may take to reach the hub."""
 

@@ -37,7 +37,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Environments": ("environments", "tools", "uenv", "launcher"),
     "Batch script": ("template", "prologue", "epilogue"),
-    "Nodes": ("node_addresses", "ports", "claim_timeout"),
+    "Nodes": ("node_addresses", "ports", "hub_ca", "claim_timeout"),
     "Session": ("vscode", "idle", "end_warning", "links"),
     "Notices": ("announcements", "maintenance"),
 }

@@ -47,6 +47,11 @@ class SandboxCluster:
         return self._file.cluster
 
     @property
+    def name(self) -> str:
+        """Its name in this run."""
+        return str(self._changes.get("name", self.cluster.name))
+
+    @property
     def partitions(self) -> dict[str, int]:
         """Name of each partition and its longest job in seconds."""
         return {partition.name: 60 * partition.time_limit for partition in self.cluster.partitions}
@@ -84,7 +89,9 @@ class SandboxCluster:
         }
         if self.cluster.scratch:
             values["scratch"] = f"{state}/scratch/{{user}}"
-        path = directory / self._file.path.name
+        values |= dict(self._changes)
+        own_name = self._file.path.name if self.name == self.cluster.name else f"{self.name}.yaml"
+        path = directory / own_name
         origin = self._file.path.resolve().parent
         ours = template_directory().resolve()
         for template in (*origin.parent.glob("*.j2"), *origin.glob("*.j2")):
@@ -93,7 +100,7 @@ class SandboxCluster:
             link = directory / template.name
             link.unlink(missing_ok=True)  # one beside the cluster file comes first
             link.symlink_to(template)
-        path.write_text(yaml.safe_dump(values | dict(self._changes), sort_keys=False))
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
         ClusterFile.load(path)
         return path
 

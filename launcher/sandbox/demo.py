@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from types import FrameType
 
 import click
 
+from launcher.check import Report
+from launcher.check import check as check_hub
+from launcher.check.outcome import say, tell
+from launcher.check.signals import ended_by_signals
 from launcher.errors import CheckFailed, SandboxError
-from launcher.sandbox.check import Report, Step
-from launcher.sandbox.check import check as check_hub
 from launcher.sandbox.processes import check_port
 from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
@@ -29,7 +29,7 @@ async def run(scheduler: str, port: int | None, cluster: Path | None, state: Pat
     Raises:
         LauncherError: If a part does not start, or ends by itself.
     """
-    with contextlib.suppress(asyncio.CancelledError), _ended_by_signals():
+    with contextlib.suppress(asyncio.CancelledError), ended_by_signals():
         async with _site(scheduler, port, cluster, state) as site:
             _welcome(site, kept=state, tried=cluster)
             await _watch(site)
@@ -46,18 +46,12 @@ async def check(
         LauncherError: If a part does not start.
     """
     try:
-        with _ended_by_signals():
+        with ended_by_signals():
             async with _site(scheduler, port, cluster, state) as site:
                 report = await _check(site, quiet=as_json)
     except asyncio.CancelledError:
         raise CheckFailed("The check was interrupted.") from None
-    click.echo(report.to_json() if as_json else report.table())
-    failed = next((step for step in report.steps if not step.ok), None)
-    if failed or not report.ok:
-        raise CheckFailed(
-            f"The step '{failed.name}' did not hold." if failed else "The check did not hold.",
-            why=failed.detail if failed else "",
-        )
+    tell(report, as_json=as_json)
 
 
 async def _check(site: Site, *, quiet: bool) -> Report:
@@ -66,12 +60,12 @@ async def _check(site: Site, *, quiet: bool) -> Report:
     async def job_gone() -> bool:
         return not await site.live_jobs(account.name)
 
-    def say(step: Step) -> None:
-        if not quiet:
-            click.echo(f"{step.name}: {'ok' if step.ok else 'FAILED'}", err=True)
-
     return await check_hub(
-        site.url, username=account.name, password=account.password, job_gone=job_gone, on_step=say
+        site.url,
+        username=account.name,
+        password=account.password,
+        job_gone=job_gone,
+        on_step=None if quiet else say,
     )
 
 
@@ -91,30 +85,6 @@ async def _site(
         finally:
             click.echo("Stopping servers, jobs and the site …", err=True)
             await site.stop()
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Cancel the current task at the first signal; a second one must not cut the cleaning up short."""
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    asked = False
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if task and not asked and not loop.is_closed():
-            asked = True
-            loop.call_soon_threadsafe(task.cancel)
-
-    # Not the loop's own handlers: those end with the loop, when the process has yet to.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, ask)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if task and asked:
-            task.uncancel()
-        raise
 
 
 def _welcome(site: Site, *, kept: Path | None, tried: Path | None) -> None:

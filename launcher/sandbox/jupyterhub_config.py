@@ -1,10 +1,11 @@
 """JupyterHub's configuration in the sandbox. What differs from run to run comes from the environment."""
 
+import json
 import os
 
 from traitlets.config import get_config
 
-from launcher.spawner.tokens import refresh_user
+from launcher.firecrest.tokens import refresh_user
 
 c = get_config()
 _PREFIX = "LAUNCHER_SANDBOX_"
@@ -14,7 +15,7 @@ site = {
     if name.startswith(_PREFIX)
 }
 
-c.JupyterHub.bind_url = site["url"]
+c.JupyterHub.bind_url = site["local_url"]
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{site['hub_port']}"
 c.JupyterHub.db_url = f"sqlite:///{site['directory']}/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = f"{site['directory']}/cookie_secret"
@@ -47,7 +48,7 @@ c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {site["admin"]} - {""}
 
 c.JupyterHub.spawner_class = "launcher"
-c.LauncherSpawner.cluster_file = site["cluster_file"]
+c.LauncherSpawner.cluster_files = [site["cluster_file"]]
 # Above the longest queue, because a start takes as long as its job waits: those ahead may run for 4 hours.
 c.LauncherSpawner.start_timeout = 5 * 3600
 # Only a safety net: servers say themselves that they live and that they end. The jitter spreads these looks,
@@ -59,7 +60,10 @@ c.LauncherSpawner.poll_jitter = 0.5
 c.LauncherSpawner.consecutive_failure_limit = 0
 # Compute nodes reach the hub through its public URL, as on a real site. There it must be https, because
 # tickets and API tokens travel to it; here nothing leaves this machine.
-c.LauncherSpawner.hub_connect_url = site["url"].rstrip("/")
+c.LauncherSpawner.hub_connect_url = site["local_url"].rstrip("/")
 # Jobs and servers of this machine are quick to end, and to answer.
 c.LauncherSpawner.stop_timeout = 15
 c.LauncherSpawner.http_timeout = 10
+
+for name, traits in json.loads(os.environ["TRAITS"]).items():
+    c[name].update(traits)

@@ -21,6 +21,14 @@ import launcher
 from launcher.errors import SandboxError
 
 DISTRIBUTION = "firecrest-launcher"
+STAND_IN = "launcher-stand-in"
+"""Name of the program, beside `launcher-singleuser`, that takes its place where many servers are wanted."""
+_RUN_STAND_IN = """\
+#!{python}
+import sys
+from launcher.sandbox.stand_in import main
+sys.exit(main())
+"""
 
 # A node without a way out has no news to fetch, and should not ask whether to.
 _LAB_SETTINGS = """\
@@ -35,7 +43,7 @@ def stage(target: Path) -> Path:
         target: Its directory; must not exist.
 
     Returns:
-        The `launcher-singleuser` program in it.
+        The `launcher-singleuser` program in it; `STAND_IN` lies beside it.
 
     Raises:
         SandboxError: If there is no interpreter that every account can run.
@@ -57,6 +65,9 @@ def stage(target: Path) -> Path:
     package = Path(launcher.__file__).parent
     if not package.is_relative_to(sys.prefix):  # an editable install lists no file of the package
         shutil.copytree(package, packages / "launcher", dirs_exist_ok=True)
+    stand_in = target / "bin" / STAND_IN
+    stand_in.write_text(_RUN_STAND_IN.format(python=target / "bin/python"))
+    stand_in.chmod(0o755)
     settings = target / "share/jupyter/lab/settings"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "overrides.json").write_text(_LAB_SETTINGS)

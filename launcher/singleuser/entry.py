@@ -10,9 +10,10 @@ from launcher import __version__
 from launcher.errors import LauncherError, UsageError
 from launcher.protocol import Claim, ClaimAnswer, EventKind, new_nonce
 from launcher.singleuser.hub import Hub
-from launcher.singleuser.listener import Listener
+from launcher.singleuser.listener import Listener, hosts
 from launcher.singleuser.preflight import jupyterhub_version, preflight
 from launcher.singleuser.reporter import Reporter
+from launcher.singleuser.tls import Credentials, trusting
 
 _HELP = """\
 Usage: launcher-singleuser [--version | --help]
@@ -22,6 +23,7 @@ from its environment:
 
   LAUNCHER_TICKET         the one-time code by which this job claims its launch
   LAUNCHER_HUB_URL        the hub's API, such as https://hub.example.org/hub/api
+  LAUNCHER_HUB_CA         a file of certificates to trust there (default: those of the system)
   LAUNCHER_CLAIM_TIMEOUT  seconds to go on asking a hub that does not answer (default: 120)
 
 Exit codes: 0 ended, 1 JupyterLab broke down, 2 not started by a batch script, 20 hub not reachable,
@@ -57,6 +59,7 @@ def _run() -> int:
     # Out of the environment before anything else: kernels inherit it.
     ticket = os.environ.pop("LAUNCHER_TICKET", "")
     hub_url = os.environ.pop("LAUNCHER_HUB_URL", "")
+    hub_ca = os.environ.pop("LAUNCHER_HUB_CA", "")
     timeout = os.environ.pop("LAUNCHER_CLAIM_TIMEOUT", "120")
     if not ticket or not hub_url:
         raise UsageError(
@@ -64,7 +67,11 @@ def _run() -> int:
             why="LAUNCHER_TICKET and LAUNCHER_HUB_URL are not set; a batch script sets them.",
             todo="Start a server from JupyterHub. For a JupyterLab of your own: jupyter lab",
         )
-    hub = Hub(hub_url, give_up_after=float(timeout) if timeout.isdecimal() else 120.0)
+    hub = Hub(
+        hub_url,
+        give_up_after=float(timeout) if timeout.isdecimal() else 120.0,
+        context=trusting(hub_ca) if hub_url.startswith("https:") else None,
+    )
     answer = hub.claim(
         Claim(
             ticket=ticket,
@@ -72,12 +79,17 @@ def _run() -> int:
             job_id=os.environ.get("SLURM_JOB_ID", "0"),
             node=os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
             jupyterhub_version=jupyterhub_version() or "0",
+            hosts=hosts(),
         )
     )
+    credentials = Credentials(answer.tls) if answer.tls else None
+    if credentials:
+        # Only the public URL, which asks for no certificate, could be claimed at.
+        hub = Hub(answer.environment["JUPYTERHUB_API_URL"], context=credentials.context())
     reporter = Reporter(hub, answer.launch_id, answer.launch_key)
     reporter.start()
     try:
-        code = _serve(answer, reporter)
+        code = _serve(answer, reporter, credentials)
     except LauncherError as error:
         reporter.stopping("failed", str(error), error.exit_code)
         raise
@@ -88,15 +100,17 @@ def _run() -> int:
     return code
 
 
-def _serve(answer: ClaimAnswer, reporter: Reporter) -> int:
+def _serve(answer: ClaimAnswer, reporter: Reporter, credentials: Credentials | None) -> int:
     preflight(answer.start_directory, answer.jupyterhub_version)
     listener = Listener.open(
         networks=answer.networks, names=answer.names, interface=answer.interface, ports=answer.ports
     )
     reporter.send(EventKind.MOUNTED)
     os.environ.update(answer.environment)
+    os.environ.update(credentials.environment if credentials else {})
     prefix = answer.environment.get("JUPYTERHUB_SERVICE_PREFIX", "/")
-    os.environ["JUPYTERHUB_SERVICE_URL"] = f"http://{listener.host}:{listener.port}{prefix}"
+    scheme = "https" if credentials else "http"
+    os.environ["JUPYTERHUB_SERVICE_URL"] = f"{scheme}://{listener.host}:{listener.port}{prefix}"
     reporter.send(EventKind.STARTING)
     from launcher.singleuser.server import serve  # noqa: PLC0415 - it imports JupyterLab
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 import sys
 import time
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -23,6 +24,9 @@ from launcher.protocol import (
 )
 
 REQUEST_TIMEOUT = 15.0
+
+PATIENCE = 600.0
+"""Seconds to go on asking, before a session is ready, where something answers in the hub's place."""
 _MAX_ANSWER = 1024 * 1024
 
 
@@ -31,13 +35,16 @@ class Hub:
 
     Args:
         api_url: Its base, such as `https://hub.example.org/hub/api`.
-        give_up_after: Seconds to go on asking a hub that gives no answer of its own.
+        give_up_after: Seconds to go on asking where nothing answers at all.
+        context: Whom to trust with https, and what to prove this job with; None trusts as the system does.
 
     Raises:
         UsageError: If that is not an http or https URL.
     """
 
-    def __init__(self, api_url: str, *, give_up_after: float = 120.0) -> None:
+    def __init__(
+        self, api_url: str, *, give_up_after: float = 120.0, context: ssl.SSLContext | None = None
+    ) -> None:
         try:
             url = urlsplit(api_url)
             self._port = url.port
@@ -47,6 +54,7 @@ class Hub:
             raise UsageError("LAUNCHER_HUB_URL is not an http URL.", todo="Tell the site's support.")
         self.url = api_url.rstrip("/")
         self.give_up_after = give_up_after
+        self._context = context
         self._https = url.scheme == "https"
         self._host = url.hostname
         self._path = url.path.rstrip("/")
@@ -54,11 +62,15 @@ class Hub:
     def claim(self, claim: Claim) -> ClaimAnswer:
         """Claim a launch; retry, with back-off, whatever is not the hub's own answer.
 
+        503 says that a hub is on its way: it is asked for as long as the job may run, because one that no
+        longer wants the job will say so.
+
         Raises:
             LaunchRefused: If the hub does not want this job, or another process has claimed the launch.
-            HubUnreachable: If there was no answer for `give_up_after` seconds.
+            HubUnreachable: If nothing answered for `give_up_after` seconds, or something else than a hub for
+                `PATIENCE` seconds.
         """
-        deadline = time.monotonic() + self.give_up_after
+        silent = strange = time.monotonic()
         pause = 0.5
         while True:
             try:
@@ -66,6 +78,7 @@ class Hub:
             except (OSError, HTTPException) as error:
                 problem = f"{type(error).__name__}: {error}"
             else:
+                silent = time.monotonic()
                 if status == 200:
                     try:
                         return parse_claim_answer(body)
@@ -74,14 +87,17 @@ class Hub:
                 else:
                     self._refused(status, body)
                     problem = f"HTTP {status}"
-            if time.monotonic() + pause > deadline:
-                raise HubUnreachable(
-                    f"The hub at {self.url} could not be reached from this node for "
-                    f"{self.give_up_after:.0f} seconds.",
-                    why=f"The last try ended with {problem}.",
-                    todo="Press Start again; if it happens again, tell the site's support: nodes must reach "
-                    "the hub.",
-                )
+                if status == 503:
+                    strange = silent
+            patience = max(PATIENCE, self.give_up_after)
+            for since, limit in ((silent, self.give_up_after), (strange, patience)):
+                if time.monotonic() + pause > since + limit:
+                    raise HubUnreachable(
+                        f"The hub at {self.url} could not be reached from this node for {limit:.0f} seconds.",
+                        why=f"The last try ended with {problem}.",
+                        todo="Press Start again; if it happens again, tell the site's support: nodes must "
+                        "reach the hub.",
+                    )
             print(
                 f"launcher-singleuser: no answer from the hub yet ({problem}), trying again",
                 file=sys.stderr,
@@ -118,8 +134,11 @@ class Hub:
 
         Proxy variables of the user's environment are not looked at: the hub is asked directly.
         """
-        kind = HTTPSConnection if self._https else HTTPConnection
-        connection = kind(self._host, self._port, timeout=REQUEST_TIMEOUT)
+        connection = (
+            HTTPSConnection(self._host, self._port, timeout=REQUEST_TIMEOUT, context=self._context)
+            if self._https
+            else HTTPConnection(self._host, self._port, timeout=REQUEST_TIMEOUT)
+        )
         try:
             connection.request(
                 "POST",

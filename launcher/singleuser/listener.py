@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 
 from launcher.errors import NoPort
 from launcher.node_name import fits
+from launcher.protocol import MAX_HOSTS
 
 _SIOCGIFADDR = 0x8915
 """Linux's request for an interface's IPv4 address: netdevice(7)."""
@@ -77,6 +78,12 @@ class Listener:
             else f"Nothing can listen on {address}.",
             todo="Press Start again to get another node, or tell the site's support.",
         )
+
+
+def hosts() -> list[str]:
+    """Return this node's names, as far as they are known without a resolver, and its numeric addresses."""
+    names = (os.uname().nodename, os.environ.get("SLURMD_NODENAME", ""))
+    return list(dict.fromkeys([*filter(None, map(str.lower, names)), *_addresses("")]))[:MAX_HOSTS]
 
 
 def _misfit(key: str, what: str, why: str = "") -> NoPort:

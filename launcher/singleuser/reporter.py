@@ -14,10 +14,13 @@ from dataclasses import replace
 from http.client import HTTPException
 
 from launcher.protocol import ALIVE_INTERVAL, Event, EventKind, encode, parse_refusal
-from launcher.singleuser.hub import Hub
+from launcher.singleuser.hub import PATIENCE, Hub
 
 UNWANTED_FOR = 600.0
 """Seconds after which a running session that the hub does not want ends itself."""
+
+_ASK_AGAIN = 60.0
+"""Seconds to the next `alive` while the hub has not heard the last one, or does not want this job."""
 
 _FLUSH_TIMEOUT = 10.0
 
@@ -38,7 +41,8 @@ class Reporter(threading.Thread):
         self._launch_id = launch_id
         self._launch_key = launch_key
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._ready = False
+        self._ready: Event | None = None
+        self._heard = True
         self._ending = False
         self._unwanted_since: float | None = None
 
@@ -68,31 +72,40 @@ class Reporter(threading.Thread):
             try:
                 event = self._events.get(timeout=self._pause())
             except queue.Empty:
-                event = Event(self._launch_id, EventKind.ALIVE, 0)
+                event = self._alive()
             if event is None:
                 return
             self._deliver(replace(event, sequence=sequence))
 
+    def _alive(self) -> Event:
+        """Return what a ready server says now and then: a hub may have lost where it is."""
+        alive = Event(self._launch_id, EventKind.ALIVE, 0)
+        return replace(alive, address=self._ready.address, port=self._ready.port) if self._ready else alive
+
     def _pause(self) -> float:
-        interval = 60.0 if self._unwanted_since else ALIVE_INTERVAL
+        interval = ALIVE_INTERVAL if self._heard else _ASK_AGAIN
         return interval * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
 
     def _deliver(self, event: Event) -> None:
         """Send one event; all but `alive`, which comes again, are tried until the hub has them."""
         body = encode(event)
         pause = 0.5
-        deadline = time.monotonic() + (_FLUSH_TIMEOUT if self._ending else self._hub.give_up_after)
+        deadline = time.monotonic() + (_FLUSH_TIMEOUT if self._ending else PATIENCE)
         while True:
             try:
                 status, answer = self._hub.event(body, self._launch_key)
             except (OSError, HTTPException):
                 status, answer = 0, b""
+            self._heard = status == 200
+            if status in (200, 503):
+                # A hub that is on its way has not said that it does not want this job.
+                self._unwanted_since = None
             if status == 410 and parse_refusal(answer) is not None:
                 self._unwanted()
                 return
             if status == 200:
-                self._unwanted_since = None
-                self._ready = self._ready or event.kind is EventKind.READY
+                if event.kind is EventKind.READY:
+                    self._ready = event
                 return
             if status in (400, 403, 413, 422):
                 self._say(f"the hub refused '{event.kind}' with HTTP {status}: {answer[:300]!r}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import os
+import re
 import signal
 import sys
 import warnings
@@ -12,9 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from launcher.errors import ServerFailed
-from launcher.protocol import PROBE_PATH, ClaimAnswer, EventKind, probe_proof
+from launcher.protocol import (
+    PROBE_PATH,
+    SIGNATURE_HEADER,
+    STOP_PATH,
+    ClaimAnswer,
+    EventKind,
+    ProtocolError,
+    parse_stop,
+    probe_proof,
+    stop_proof,
+)
 from launcher.singleuser.listener import Listener
 from launcher.singleuser.reporter import Reporter
+from launcher.singleuser.tls import VARIABLES
 
 try:
     import jupyterlab  # noqa: F401 - found missing here, not halfway through the start
@@ -22,7 +35,7 @@ try:
     from jupyter_server.serverapp import ServerApp
     from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
-    from tornado.web import RequestHandler
+    from tornado.web import HTTPError, RequestHandler, stream_request_body
     from traitlets import default
 except ImportError as error:
     raise ServerFailed(
@@ -33,21 +46,66 @@ except ImportError as error:
     ) from None
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable
 
 _BACKLOG = 128
+_MAX_BODY = 1024
 
 
-class _Probe(RequestHandler):
-    """Proves to the hub, which asks with a nonce of its own, that this server is its launch."""
+@stream_request_body
+class _HubHandler(RequestHandler):
+    """Answers the hub itself: without a log-in, a cookie, or being taken for its user's activity."""
 
-    def initialize(self, launch_key: str) -> None:
+    def initialize(self, launch_key: str, reporter: Reporter) -> None:
         self.launch_key = launch_key
+        self.reporter = reporter
+        self.body = b""
+
+    def check_xsrf_cookie(self) -> None:
+        """Cookies mean nothing here."""
+
+    def prepare(self) -> None:
+        """Look at the length before anything is read."""
+        if int(self.request.headers.get("Content-Length") or 0) > _MAX_BODY:
+            self.set_header("Connection", "close")
+            raise HTTPError(413)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep the body, and of one that is too long just enough to know that it is."""
+        self.body = (self.body + chunk)[: _MAX_BODY + 1]
+
+    def prove(self, nonce: str) -> Future[None]:
+        """Answer with what only this launch can say."""
+        self.set_header("Content-Type", "text/plain")
+        return self.finish(probe_proof(self.launch_key, nonce))
+
+
+class _Probe(_HubHandler):
+    """Proves to the hub, which asks with a nonce of its own, that this server is its launch."""
 
     def get(self) -> None:
         """Answer with the proof; anyone may ask, only the hub can tell whether it is right."""
-        self.set_header("Content-Type", "text/plain")
-        self.finish(probe_proof(self.launch_key, self.get_query_argument("nonce", "")[:64]))
+        self.prove(self.get_query_argument("nonce", "")[:64])
+
+
+class _Stop(_HubHandler):
+    """Ends the server when its hub, which alone knows the launch key, asks for that."""
+
+    async def post(self) -> None:
+        """Answer 202 with a proof, then end as at SIGTERM; or answer 403."""
+        try:
+            nonce = parse_stop(self.body).nonce
+        except ProtocolError:
+            raise HTTPError(403) from None
+        signature = self.request.headers.get(SIGNATURE_HEADER, "")
+        if not hmac.compare_digest(signature.encode(), stop_proof(self.launch_key, nonce).encode()):
+            raise HTTPError(403)
+        self.set_status(202)
+        await self.prove(nonce)
+        if self.reporter.reason == "exit":
+            self.reporter.reason = "stopped"
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Kernels(AsyncMappingKernelManager):
@@ -106,11 +164,17 @@ class _NodeServer(ServerApp):
         super().init_configurables()
 
     def init_webapp(self) -> None:
-        """Answer the hub's probes."""
+        """Answer the hub's probes, and its wish that this server end."""
         super().init_webapp()
-        pattern = f"{self.base_url}{PROBE_PATH}"
-        handlers: list[Any] = [(pattern, _Probe, {"launch_key": self.launch.answer.launch_key})]
+        facts = {"launch_key": self.launch.answer.launch_key, "reporter": self.launch.reporter}
+        handlers: list[Any] = [
+            (re.escape(f"{self.base_url}{path}"), handler, facts)
+            for path, handler in ((PROBE_PATH, _Probe), (STOP_PATH, _Stop))
+        ]
         self.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
+        # JupyterHub and Tornado have taken them up; kernels would inherit them.
+        for name in VARIABLES:
+            os.environ.pop(name, None)
 
     def _find_http_port(self) -> None:
         """Find none: the port has been ours since before JupyterLab was imported."""

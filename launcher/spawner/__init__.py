@@ -6,10 +6,18 @@ Importing it adds to the hub's API what compute nodes need, `/hub/api/launcher/c
 starts, cluster files are looked at from then on.
 """
 
+from jupyterhub import __version__ as _version
+from jupyterhub import version_info as _version_info
 from jupyterhub.apihandlers import default_handlers as _default_handlers
 
+if _version_info[0] < 6:
+    raise SystemExit(
+        f"firecrest-launcher's spawner needs JupyterHub 6 or newer at the hub; this is {_version}. "
+        "Compute nodes may run 5.5.1 or newer."
+    )
+
+from launcher.form.files import HANDLERS as _FORM_FILES
 from launcher.spawner.admin_page import HANDLERS as _ADMIN_HANDLERS
-from launcher.spawner.form_files import HANDLERS as _FORM_FILES
 from launcher.spawner.handlers import HANDLERS as _HANDLERS
 from launcher.spawner.spawner import LauncherSpawner
 

@@ -8,7 +8,7 @@ from launcher.clusters import Cluster
 from launcher.node_name import fits
 
 
-def server_url(cluster: Cluster, address: str, port: int) -> str:
+def server_url(cluster: Cluster, address: str, port: int, *, tls: bool = False) -> str:
     """Return the URL of a server on a compute node.
 
     A name is resolved by the proxy, each time that it connects: who can change what the nodes' names stand
@@ -18,6 +18,7 @@ def server_url(cluster: Cluster, address: str, port: int) -> str:
         cluster: Says where servers may be, networks or names, and on which ports.
         address: Numeric address, or the node's name where the cluster file has names.
         port: TCP port.
+        tls: Whether the server has a certificate.
 
     Raises:
         ValueError: If no server can be there; the proxy must not be led elsewhere.
@@ -26,7 +27,7 @@ def server_url(cluster: Cluster, address: str, port: int) -> str:
     low, high = cluster.ports or (1024, 65535)
     if not low <= port <= high:
         raise ValueError(f"Port {port} is not between {low} and {high}.")
-    return f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{host}:{port}"
 
 
 def _name(cluster: Cluster, name: str) -> str:

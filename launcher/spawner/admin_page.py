@@ -10,8 +10,8 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from tornado.web import authenticated
 
+from launcher.clusters.offer import FileStatus, Offer
 from launcher.clusters.overview import overview
-from launcher.spawner.cluster_file import LiveClusterFile
 
 _SCOPE = "admin-ui"
 """The scope that JupyterHub asks for before it shows its own admin page."""
@@ -27,8 +27,8 @@ class ClustersPage(BaseHandler):
         source = files("launcher.spawner").joinpath("templates/clusters.html").read_text(encoding="utf-8")
         # The hub's own environment, in which the site's `page.html` counts.
         template = self.settings["jinja2_env"].from_string(source)
-        live = [(each, each.version, each.problems) for each in LiveClusterFile.all(self.users.settings)]
-        self.finish(await self.render_template(template, live=live, overview=overview))
+        given = Offer.all(self.users.settings)
+        self.finish(await self.render_template(template, given=given, overview=overview))
 
 
 class ClustersHandler(APIHandler):
@@ -37,14 +37,14 @@ class ClustersHandler(APIHandler):
     @needs_scope(_SCOPE)  # type: ignore[untyped-decorator] # JupyterHub carries no types
     async def get(self) -> None:
         """Answer with all cluster files; 403 for everybody but admins."""
-        self.finish({"clusters": [_model(each) for each in LiveClusterFile.all(self.users.settings)]})
+        self.finish({"clusters": [_model(each) for each in Offer.all(self.users.settings)]})
 
 
-def _model(live: LiveClusterFile) -> dict[str, Any]:
-    version = live.version
+def _model(given: FileStatus) -> dict[str, Any]:
+    version = given.version
     return {
-        "path": str(live.path),
-        "problems": list(live.problems),
+        "path": str(given.path),
+        "problems": list(given.problems),
         "in_use": version
         and {
             "version": version.name,

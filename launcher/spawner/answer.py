@@ -6,7 +6,7 @@ import jupyterhub
 
 from launcher.clusters import Cluster, LaunchRequest
 from launcher.clusters.model import Idle
-from launcher.protocol import ClaimAnswer
+from launcher.protocol import ClaimAnswer, Tls
 
 _CULL_INTERVAL = 60
 """Seconds between two looks at the kernels: one ends at most so much later than the cluster file says."""
@@ -20,6 +20,7 @@ def claim_answer(
     launch_key: str,
     environment: dict[str, str],
     arguments: list[str],
+    tls: Tls | None = None,
 ) -> ClaimAnswer:
     """Return what the job of a launch needs.
 
@@ -30,6 +31,7 @@ def claim_answer(
         launch_key: 64 hexadecimal digits.
         environment: Variables of the single-user server.
         arguments: The admin's arguments of the single-user server; they win over the cluster file.
+        tls: The server's certificate, with `internal_ssl`.
     """
     where = cluster.node_addresses
     return ClaimAnswer(
@@ -44,6 +46,7 @@ def claim_answer(
         start_directory=request.start_directory,
         vscode=cluster.vscode,
         jupyterhub_version=jupyterhub.__version__,
+        tls=tls,
     )
 
 

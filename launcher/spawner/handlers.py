@@ -80,6 +80,11 @@ class _NodeHandler(APIHandler):
         self.set_status(status)
         self.finish({"status": status, "message": message})
 
+    def put_off(self) -> None:
+        """Have a job ask again: the hub was restarted, and is about to take its launch up."""
+        self.set_header("Retry-After", "5")
+        self.answer(HTTPStatus.SERVICE_UNAVAILABLE, "The hub has not yet taken this launch up again.")
+
     def refuse(self, why: str) -> None:
         """Tell a job, in the one form that may end it, that it is not wanted."""
         self.set_status(HTTPStatus.GONE)
@@ -91,15 +96,18 @@ class ClaimHandler(_NodeHandler):
     """`POST /hub/api/launcher/claim`."""
 
     async def post(self) -> None:
-        """Answer 200 with what the job needs, 400, 409, 410 in our own words, or 413."""
+        """Answer 200 with what the job needs, 400, 409, 410 in our own words, 413, or 503."""
         claim = self.read(parse_claim)
         launch = self.launches.by_ticket(claim.ticket)
-        if launch is None or launch.spawner is None or not launch.wanted or launch.ticket_expired:
+        if launch is None or not launch.wanted or launch.ticket_expired:
             self.refuse(
                 "The hub has no use for this job: it was stopped, replaced, or its time to start is over."
             )
             return
         record = launch.record
+        if launch.spawner is None:
+            self.put_off()
+            return
         if record.phase is Phase.READY:
             self.answer(HTTPStatus.CONFLICT, "This launch is ready; its ticket claims nothing any more.")
             return
@@ -107,13 +115,13 @@ class ClaimHandler(_NodeHandler):
             self.log.warning(
                 "Second claim for launch %s of %s, from job %s on %s",
                 record.launch_id,
-                launch.spawner.user.name,
+                launch.name,
                 claim.job_id,
                 claim.node,
             )
             self.answer(HTTPStatus.CONFLICT, "This launch was claimed by another process.")
             return
-        answer = launch.spawner.claimed(launch, claim, self.launch_key(launch))
+        answer = await launch.spawner.claimed(launch, claim, self.launch_key(launch))
         self.set_header("Content-Type", "application/json")
         self.finish(encode(answer))
 
@@ -122,7 +130,7 @@ class EventsHandler(_NodeHandler):
     """`POST /hub/api/launcher/events`."""
 
     async def post(self) -> None:
-        """Answer 200, 400, 403, 410 in our own words, 413, or 422 for an address that can't be right."""
+        """Answer 200, 400, 403, 410 in our own words, 413, 422 for an address that can't be right, or 503."""
         event = self.read(parse_event)
         if isinstance(event, ScriptExit):
             launch = self.launches.by_ticket(event.ticket)
@@ -132,12 +140,15 @@ class EventsHandler(_NodeHandler):
             self.refuse("The hub does not know this launch.")
             return
         if isinstance(event, ScriptExit):
-            launch.script_ended(event.exit_code)
+            launch.heard_script(event.exit_code)
             self._ended(launch)
         else:
             signature = self.request.headers.get(SIGNATURE_HEADER, "")
             if not verify(self.launch_key(launch), self.body, signature):
                 self.answer(HTTPStatus.FORBIDDEN, "The signature is not that of this launch.")
+                return
+            if launch.awaited and event.kind is not EventKind.STOPPING:
+                self.put_off()
                 return
             if event.sequence > launch.sequence:
                 launch.sequence = event.sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
 from jupyterhub import orm
@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from launcher.clusters import Cluster
+from launcher.firecrest import Known
+from launcher.metrics import PHASE_SECONDS
 from launcher.protocol import Event, EventKind, ticket_hash
-from launcher.spawner.record import LaunchRecord, Phase
+from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 
 if TYPE_CHECKING:
     from launcher.spawner.spawner import LauncherSpawner
@@ -25,43 +27,79 @@ class Launch:
 
     Attributes:
         record: What is saved of it.
+        user: Name of its user.
+        server: Name of its server; empty for the user's default one.
         spawner: The spawner that made or adopted it in this process, or whose server is ready.
         cluster: What the cluster file said when the launch began, or None if that was not saved.
-        last_event: `time.monotonic()` of the last message from the node, or None.
+        awaited: Whether the hub, which was restarted, is about to take this start up again.
+        last_event: `time.monotonic()` of the last sign of life of the server, or None.
         sequence: Sequence number of the last event.
         submission: The submit under way, if any.
+        ending: What sees the job off, if it should end.
         messages: Progress messages so far.
         ended: What the node said when it stopped, or None while it has not.
         exit_code: The exit code that came with it.
-        unknown: How many times in a row the scheduler has said that it knows no such job.
+        script_ended: Whether the batch script itself has said its last words.
+        doubt: What the scheduler says while the server neither says anything nor answers; else None.
         failure: Why the launch can't succeed, or None.
     """
 
-    def __init__(self, record: LaunchRecord) -> None:
+    def __init__(self, record: LaunchRecord, user: str, server: str = "") -> None:
         self.record = record
+        self.user = user
+        self.server = server
         self.spawner: LauncherSpawner | None = None
         self.cluster = _cluster(record)
+        self.awaited = False
         self.last_event: float | None = None
         self.sequence = 0
         self.submission: asyncio.Task[None] | None = None
+        self.ending: asyncio.Task[None] | None = None
         self.messages: list[dict[str, Any]] = []
         self.ended: str | None = None
         self.exit_code: int | None = None
-        self.unknown = 0
+        self.script_ended = False
+        self.doubt: Known | None = None
         self.failure: Exception | None = None
         self._changed = asyncio.Event()
+        self._phase_since = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        """Whose server it is, for people."""
+        return f"{self.user}:{self.server}" if self.server else self.user
 
     @property
     def wanted(self) -> bool:
         """Whether the job of this launch should live: its server is ready, or somebody waits for it."""
-        if self.record.phase is Phase.READY:
-            return True
-        return self.spawner is not None and self.record.phase not in (Phase.ENDING, Phase.GONE)
+        if self.record.phase in (Phase.ENDING, Phase.GONE):
+            return False
+        return self.record.phase is Phase.READY or self.spawner is not None or self.awaited
+
+    @property
+    def gone(self) -> bool:
+        """Whether its job is known to be gone."""
+        return self.record.phase is Phase.GONE
+
+    @property
+    def starting(self) -> bool:
+        """Whether it is on its way to a server that is ready."""
+        return self.record.phase in (Phase.SUBMITTING, Phase.SUBMITTED, Phase.CLAIMED)
 
     @property
     def ticket_expired(self) -> bool:
         """Whether the ticket is too old to claim the launch."""
         return self.record.ticket_expires <= time.time()
+
+    def enter(self, phase: Phase) -> None:
+        """Go on to a phase."""
+        if phase is self.record.phase:
+            return
+        now = time.monotonic()
+        PHASE_SECONDS.labels(self.record.cluster, self.record.phase.value).observe(now - self._phase_since)
+        self._phase_since = now
+        self.record.phase = phase
+        self.touch()
 
     def say(self, percent: int, text: str) -> None:
         """Add a progress message, unless the last one said the same."""
@@ -80,16 +118,22 @@ class Launch:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def alive(self) -> None:
+        """Note a sign of life."""
+        self.last_event = time.monotonic()
+        self.doubt = None
+
     def heard(self, event: Event) -> None:
         """Note a signed event: the node is alive, or says that it stops."""
-        self.last_event = time.monotonic()
+        self.alive()
         if event.kind is EventKind.STOPPING:
             self.ended = event.message or event.reason
             self.exit_code = event.exit_code
         self.touch()
 
-    def script_ended(self, exit_code: int) -> None:
+    def heard_script(self, exit_code: int) -> None:
         """Note the batch script's own last words."""
+        self.script_ended = True
         if self.ended is None:
             self.ended = ""
         if self.exit_code is None:
@@ -109,7 +153,7 @@ class Launch:
             while shown < len(self.messages):
                 yield dict(self.messages[shown])
                 shown += 1
-            if self.failure or self.record.phase in (Phase.READY, Phase.ENDING, Phase.GONE):
+            if self.failure or not self.starting:
                 return
             await self.change(timeout=60)
 
@@ -129,13 +173,15 @@ class Launches:
     """
 
     def __init__(self, session: Session) -> None:
+        self._session = session
         self._by_id: dict[str, Launch] = {}
         self._by_ticket: dict[str, str] = {}
         # Servers whose users have not come back since a hub restart are known only to the database.
         for spawner in session.query(orm.Spawner):
             record = LaunchRecord.from_state(spawner.state or {})
             if record:
-                self.add(Launch(record))
+                launch = self.add(Launch(record, spawner.user.name, spawner.name))
+                launch.awaited = launch.starting and not launch.ticket_expired
 
     @classmethod
     def of(cls, settings: MutableMapping[str, Any], session: Session) -> Self:
@@ -145,16 +191,40 @@ class Launches:
         launches: Self = settings["launcher_launches"]
         return launches
 
+    def __iter__(self) -> Iterator[Launch]:
+        return iter(list(self._by_id.values()))
+
     def add(self, launch: Launch) -> Launch:
         """Add a launch, or return the one that is already known by its id."""
         known = self._by_id.setdefault(launch.record.launch_id, launch)
         self._by_ticket[known.record.ticket_hash] = known.record.launch_id
         return known
 
-    def remove(self, launch: Launch) -> None:
-        """Forget a launch: its job is known to be gone."""
-        self._by_id.pop(launch.record.launch_id, None)
-        self._by_ticket.pop(launch.record.ticket_hash, None)
+    def save(self, launch: Launch) -> None:
+        """Save a launch's record now; of one whose job is gone, forget it.
+
+        JupyterHub itself saves only once start() has returned: too late for a hub that dies before. A launch
+        that another has replaced saves nothing any more.
+        """
+        record = launch.record
+        query = self._session.query(orm.Spawner).join(orm.User)
+        spawner = query.filter(orm.User.name == launch.user, orm.Spawner.name == launch.server).one_or_none()
+        gone = record.phase is Phase.GONE
+        if gone:
+            self._by_id.pop(record.launch_id, None)
+            self._by_ticket.pop(record.ticket_hash, None)
+        if spawner is None:  # a named server may be deleted while its job ends
+            return
+        state = dict(spawner.state or {})
+        saved = LaunchRecord.from_state(state)
+        if saved is not None and saved.launch_id != record.launch_id and saved.launch_id in self._by_id:
+            return
+        if gone:
+            state.pop(STATE_KEY, None)
+        else:
+            state[STATE_KEY] = record.to_state()
+        spawner.state = state
+        self._session.commit()
 
     def get(self, launch_id: str) -> Launch | None:
         """Return the launch of that id, if it is known."""

@@ -32,7 +32,8 @@ class LaunchRecord:
         ticket_expires: Time (seconds since the epoch) after which the ticket claims nothing.
         cluster: Name of the cluster file.
         script_hash: SHA-256 of the batch script with the ticket masked.
-        options: The options that the launch was made from.
+        options: The options that the launch was made from, all that a launch needs.
+        asked: The same as the user gave them.
         phase: How far it has come.
         job_id: Slurm's job id, or empty while it is not known.
         nonce: The nonce of the claim, or empty before it.
@@ -53,6 +54,7 @@ class LaunchRecord:
     node: str = ""
     url: str = ""
     cluster_file: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
 
     def to_state(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -69,11 +71,11 @@ class LaunchRecord:
             record.phase = Phase(record.phase)
         except (TypeError, ValueError):
             return None
-        texts = set(asdict(record)) - {"ticket_expires", "options", "cluster_file"}
+        mappings = {"options", "asked", "cluster_file"}
+        texts = {each.name for each in fields(cls)} - mappings - {"ticket_expires"}
         whole = (
             all(isinstance(getattr(record, name), str) for name in texts)
             and isinstance(record.ticket_expires, int | float)
-            and isinstance(record.options, dict)
-            and isinstance(record.cluster_file, dict)
+            and all(isinstance(getattr(record, name), dict) for name in mappings)
         )
         return record if whole else None

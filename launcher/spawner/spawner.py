@@ -9,52 +9,63 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from jupyterhub.spawner import Spawner
-from traitlets import Float, default
+from traitlets import Dict, Enum, Float, default
 
-from launcher.clusters import (
-    ClusterFile,
-    LaunchFacts,
-    LaunchRequest,
-    parse_options,
-)
+from launcher.clusters import Cluster, LaunchFacts, parse_options
+from launcher.detached import run_detached
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
+from launcher.firecrest import Verdict
+from launcher.firecrest.jobs import Access, Jobs
+from launcher.form.options import Chosen, UserOptions
 from launcher.protocol import (
-    ALIVE_INTERVAL,
     Claim,
     ClaimAnswer,
     Event,
     EventKind,
+    derive_api_token,
     derive_launch_key,
     new_launch_id,
     new_ticket,
     ticket_hash,
 )
-from launcher.spawner import failure, probe
+from launcher.spawner import certificates, server, verdict
 from launcher.spawner.address import server_url
 from launcher.spawner.answer import claim_answer
-from launcher.spawner.detached import run_detached
-from launcher.spawner.firecrest import Verdict
-from launcher.spawner.jobs import UserJobs
+from launcher.spawner.ending import see_off
 from launcher.spawner.launches import Launch, Launches
-from launcher.spawner.options import UserOptions
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+from launcher.spawner.server_token import forget_token, use_token
 from launcher.spawner.start import Start
+from launcher.words import failure
 
 TICKET_MARGIN = 600.0
 """Seconds that a ticket outlives `start_timeout`."""
-
-_ALIVE_FOR = 2.5 * ALIVE_INTERVAL
-_UNKNOWN_IS_GONE = 3
+_SAY_WHY = 5.0
+"""Seconds before `start_timeout` at which a start fails by itself, in words."""
 
 
 class LauncherSpawner(UserOptions, Spawner):
     """Starts each user's JupyterLab as a Slurm job, through FirecREST."""
 
-    job_poll_interval = Float(
-        3.0,
-        help="Seconds between two looks at a job that waits; later looks are up to five times as far apart.",
+    stop_timeout = Float(30.0, help="Seconds that Stop waits for the job to be gone.").tag(config=True)
+    service_account = Dict(
+        help="""
+        Client credentials (`token_url`, `client_id`, `client_secret`) of a service account that may see and
+        cancel everybody's jobs. With it one question answers for all users, and Stop needs no user's log-in.
+        Without it each user's own token is used.
+        """
     ).tag(config=True)
-    stop_timeout = Float(30.0, help="Seconds to wait for a cancelled job to be gone.").tag(config=True)
+    user_accounts = Dict(
+        help="""
+        Hub user → client credentials (the same, and `username`, the account's name on the cluster) that this
+        user launches with. For users that have no log-in of their own, such as a service that checks the hub.
+        """
+    ).tag(config=True)
+    strays = Enum(
+        ["cancel", "report"],
+        "cancel",
+        help="What becomes of a job of this hub that no launch wants, ten minutes after it was seen.",
+    ).tag(config=True)
 
     _launch: Launch | None = None
 
@@ -73,18 +84,6 @@ class LauncherSpawner(UserOptions, Spawner):
     # ---- what is saved
 
     @property
-    def _jobs(self) -> UserJobs:
-        """The user's jobs on the cluster of the launch, by what its file says now if that can be told."""
-        began = self._launch.cluster if self._launch else None
-        try:
-            now = self.cluster
-        except InvalidFile:
-            if began is None:
-                raise
-            now = began
-        return UserJobs(began if began and began.name != now.name else now, self.user)
-
-    @property
     def _launches(self) -> Launches:
         return Launches.of(self.user.settings, self.user.db)
 
@@ -92,79 +91,99 @@ class LauncherSpawner(UserOptions, Spawner):
         """Take up the launch that was saved."""
         super().load_state(state)
         record = LaunchRecord.from_state(state)
-        self._launch = self._launches.add(Launch(record)) if record else None
-        if self._launch and self._launch.record.phase is Phase.READY:
-            self._launch.spawner = self
+        if record is None:
+            return
+        launch = self._launch = self._launches.add(Launch(record, self.user.name, self.name))
+        if launch.record.phase is Phase.READY:
+            launch.spawner = self
+            self.api_token = self._api_token(launch)
 
     def get_state(self) -> dict[str, Any]:
         """Return what must survive a restart of the hub."""
         state: dict[str, Any] = super().get_state()
-        if self._launch and self._launch.record.phase is not Phase.GONE:
+        if self._launch and not self._launch.gone:
             state[STATE_KEY] = self._launch.record.to_state()
         return state
 
     def clear_state(self) -> None:
         """Forget what is over; the record of a job that may exist stays."""
         super().clear_state()
-        if self._launch and self._launch.record.phase is Phase.GONE:
+        if self._launch and self._launch.gone:
             self._launch = None
 
-    def _save(self, launch: Launch) -> None:
-        """Save a launch's record now; a launch that another has replaced saves nothing any more.
+    def _cluster_of(self, launch: Launch) -> Cluster:
+        """Return the cluster of a launch by what its file says now or, if that can't be told, said then."""
+        try:
+            return self.version_of(launch.record.cluster).cluster
+        except InvalidFile:
+            if launch.cluster is None:
+                raise
+            return launch.cluster
 
-        JupyterHub itself saves only once start() has returned: too late for a hub that dies before.
-        """
-        if launch.record.phase is Phase.GONE:
-            self._launches.remove(launch)
-        saved = LaunchRecord.from_state(self.orm_spawner.state or {})
-        if saved is None or saved.launch_id == launch.record.launch_id:
-            self._save_state()
-
-    def _save_state(self) -> None:
-        self.orm_spawner.state = self.get_state()
-        self.user.db.commit()
+    def _jobs(self, launch: Launch) -> Jobs:
+        return Access.of(self.user.settings).jobs(self._cluster_of(launch), self.user)
 
     # ---- Start
 
+    def checked(self, options: dict[str, Any]) -> Chosen | None:
+        """Check a start's options; those of a launch that is under way were checked when it began.
+
+        Raises:
+            InvalidOptions: With what is wrong, by field.
+            InvalidFile: If the cluster can't be chosen.
+        """
+        launch = self._launch
+        if launch and launch.wanted and options == launch.record.asked:
+            return None
+        return self.choose(options)
+
     async def start(self) -> str:
-        """Launch a job, or adopt the one that an earlier hub launched, and return the server's URL."""
-        request, version = self._request, self._version
-        if request is None or version is None:
-            raise failure.LaunchFailed("The options were not checked.", reason="options")
-        with failure.shown():
-            launch, script = await self._adopt(), None
-            if launch is None:
-                launch, script = self._new_launch(version, request)
-            cluster = launch.cluster = launch.cluster or version.cluster
-            start = Start(
-                launch,
-                cluster,
-                UserJobs(cluster, self.user),
-                interval=self.job_poll_interval,
-                save=lambda: self._save(launch),
-                end=self.stop,
-                log=self.log,
-            )
-            if script is not None:
-                start.submit(script)
+        """Launch a job, or take up the one that was launched before, and return the server's URL."""
+        with failure.shown(failure.login_url(self.user, self.name)):
+            start = await self._taken_up() or self._submitted()
             return await start.until_ready()
 
-    async def _adopt(self) -> Launch | None:
-        """Return the launch of an earlier hub if its job still waits; end any other."""
+    def _submitted(self) -> Start:
+        """Submit a job of a new launch, whose record is saved before."""
+        launch, script = self._new_launch(self._chosen or self.choose(self.user_options))
+        start = self._begin(launch)
+        start.submit(script)
+        return start
+
+    def _begin(self, launch: Launch) -> Start:
+        launch.spawner, launch.awaited = self, False
+        use_token(self, self._api_token(launch))
+        return Start(
+            launch,
+            self._jobs(launch),
+            seconds=self.start_timeout - _SAY_WHY,
+            save=lambda: self._launches.save(launch),
+            end=self.stop,
+            log=self.log,
+        )
+
+    async def _taken_up(self) -> Start | None:
+        """Go on with the launch that was begun before, if it is what the user asks for; end any other.
+
+        A job that may be there never gets a second one beside it.
+        """
         launch = self._launch
-        if launch is None or launch.record.phase is Phase.GONE:
+        if launch is None or launch.gone:
             return None
         record = launch.record
-        if record.phase is Phase.SUBMITTED and self._asks_for(launch):
-            status = await self._jobs.status(record.job_id)
-            if status and status.verdict is not Verdict.DEAD:
-                launch.spawner = self
-                record.ticket_expires = time.time() + self.start_timeout + TICKET_MARGIN
-                self._save(launch)
-                launch.say(10, f"Found job {record.job_id}, submitted before the hub was restarted")
-                return launch
-        await self._end(launch)
-        if record.phase is not Phase.GONE:
+        if launch.wanted and (self.user_options == record.asked or self._asks_for(launch)):
+            awaited, start = launch.awaited, self._begin(launch)
+            record.ticket_expires = time.time() + self.start_timeout + TICKET_MARGIN
+            self._launches.save(launch)
+            if record.job_id or await start.found():
+                launch.say(10, f"Found job {record.job_id}, submitted before")
+                # Of a job that ended while the hub was away its user has yet to hear.
+                if awaited or not await self._is_dead(launch):
+                    return start
+            launch.enter(Phase.GONE)
+            self._launches.save(launch)
+            return None
+        if not await self.see_off(launch, within=self.stop_timeout):
             raise LauncherError(
                 f"Job {record.job_id} of your last session is still ending."
                 if record.job_id
@@ -173,23 +192,30 @@ class LauncherSpawner(UserOptions, Spawner):
             )
         return None
 
-    def _asks_for(self, launch: Launch) -> bool:
-        """Tell whether the user asks for what a launch is, by the cluster file as it was then."""
-        try:
-            cluster = launch.cluster or self.cluster
-            asked = parse_options(cluster, self.user_options, user=self.user.name)
-        except InvalidOptions:
-            return False
-        return asked.options == launch.record.options
+    async def _is_dead(self, launch: Launch) -> bool:
+        """Tell whether a job is surely over."""
+        return (await self._jobs(launch).look(launch.record.job_id)).verdict is Verdict.DEAD
 
-    def _new_launch(self, version: ClusterFile, request: LaunchRequest) -> tuple[Launch, str]:
+    def _asks_for(self, launch: Launch) -> bool:
+        """Tell whether the user asks for what a launch is, in other words."""
+        try:
+            chosen = self._chosen or self.choose(self.user_options)
+        except (InvalidOptions, InvalidFile):
+            return False
+        return (chosen.version.cluster.name, chosen.request.options) == (
+            launch.record.cluster,
+            launch.record.options,
+        )
+
+    def _new_launch(self, chosen: Chosen) -> tuple[Launch, str]:
         """Save the record of a new launch; return it with its script."""
+        version, request = chosen.version, chosen.request
         ticket = new_ticket()
         facts = LaunchFacts(
-            launch_id=new_launch_id(),
+            launch_id=new_launch_id(self.user.settings["cookie_secret"]),
             ticket=ticket,
-            hub_api_url=self.get_env()["JUPYTERHUB_API_URL"],
-            user=self.user.name,
+            hub_api_url=self._claim_url,
+            user=self.cluster_user,
         )
         try:
             script = version.render(request, facts)
@@ -203,12 +229,20 @@ class LauncherSpawner(UserOptions, Spawner):
             cluster=version.cluster.name,
             script_hash=hashlib.sha256(script.replace(ticket, "").encode()).hexdigest(),
             options=request.options,
+            asked=dict(self.user_options),
             cluster_file=version.cluster.model_dump(mode="json", exclude_defaults=True),
         )
-        launch = self._launch = self._launches.add(Launch(record))
+        launch = self._launch = self._launches.add(Launch(record, self.user.name, self.name))
         launch.spawner = self
-        self._save_state()
+        self._launches.save(launch)
         return launch, script
+
+    @property
+    def _claim_url(self) -> str:
+        """The hub's API as a node reaches it that has no certificate yet."""
+        if self.internal_ssl and self.public_hub_url:
+            return f"{self.public_hub_url.rstrip('/')}/api"
+        return str(self.get_env()["JUPYTERHUB_API_URL"])
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what happens, for the pending page."""
@@ -218,40 +252,45 @@ class LauncherSpawner(UserOptions, Spawner):
         async for message in self._launch.progress():
             yield message
 
+    async def create_certs(self) -> dict[str, str]:
+        """Make none: the node is known only when its job claims the launch, and gets one then."""
+        return {}
+
     # ---- what the job says
 
-    def claimed(self, launch: Launch, claim: Claim, launch_key: str) -> ClaimAnswer:
+    async def claimed(self, launch: Launch, claim: Claim, launch_key: str) -> ClaimAnswer:
         """Bind a launch to the job that claims it, and return what the job needs."""
-        record, cluster = launch.record, launch.cluster or self.cluster
+        record, cluster = launch.record, launch.cluster or self._cluster_of(launch)
         record.nonce, record.node = claim.nonce, claim.node
         record.job_id = record.job_id or claim.job_id
-        record.phase = Phase.CLAIMED
-        self._save(launch)
-        launch.last_event = time.monotonic()
+        launch.enter(Phase.CLAIMED)
+        self._launches.save(launch)
+        launch.alive()
         launch.say(40, f"Running on {claim.node} as job {record.job_id}")
         self.log.info(
             "Job %s on %s claims launch %s of %s; it has JupyterHub %s",
-            *(claim.job_id, claim.node, record.launch_id, self.user.name, claim.jupyterhub_version),
+            *(claim.job_id, claim.node, record.launch_id, launch.name, claim.jupyterhub_version),
         )
         environment = {name: str(value) for name, value in self.get_env().items() if name != "JPY_API_TOKEN"}
         return claim_answer(
             cluster,
-            parse_options(cluster, record.options, user=self.user.name),
+            parse_options(cluster, record.options, user=self.cluster_user),
             launch_id=record.launch_id,
             launch_key=launch_key,
-            environment=environment,
+            environment=environment | {"JUPYTERHUB_API_TOKEN": self._api_token(launch)},
             arguments=list(self.get_args()),
+            tls=await certificates.make(self, claim, cluster) if self.internal_ssl else None,
         )
 
     def happened(self, launch: Launch, event: Event) -> str:
         """Take an event from the node; return what is wrong with it, or nothing."""
         record = launch.record
-        if record.phase is Phase.CLAIMED:
+        if launch.starting:
             if event.kind is EventKind.MOUNTED:
                 launch.say(55, f"Environment mounted on {record.node}")
             elif event.kind is EventKind.STARTING:
                 launch.say(70, "JupyterLab is starting")
-            elif event.kind is EventKind.READY:
+            elif event.port:  # `ready`, or an `alive` of one whose `ready` an earlier hub has heard
                 return self._ready(launch, event)
         return ""
 
@@ -263,16 +302,14 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def _ready(self, launch: Launch, event: Event) -> str:
         """Build the server's URL from what the node reports, if it lies where a server may be."""
+        cluster = launch.cluster or self._cluster_of(launch)
         try:
-            launch.record.url = server_url(launch.cluster or self.cluster, event.address, event.port)
+            launch.record.url = server_url(cluster, event.address, event.port, tls=self.internal_ssl)
         except ValueError as error:
-            launch.fail(
-                failure.LaunchFailed(f"The node reported a wrong address.\n{error}", reason="address")
-            )
+            launch.fail(failure.wrong_address(launch.record.job_id, str(error)))
             return str(error)
-        launch.record.phase = Phase.READY
-        self._save(launch)
-        launch.touch()
+        launch.enter(Phase.READY)
+        self._launches.save(launch)
         return ""
 
     # ---- is it alive
@@ -280,37 +317,27 @@ class LauncherSpawner(UserOptions, Spawner):
     async def poll(self) -> int | None:
         """Return None while the server may be there; an error is never taken for its end."""
         launch = self._launch
-        if launch is None or launch.record.phase is Phase.GONE:
+        if launch is None or launch.gone:
             return 0
-        record = launch.record
-        if launch.ended is not None and record.phase in (Phase.READY, Phase.ENDING):
-            if record.phase is Phase.READY:
-                record.phase = Phase.ENDING
-                self._save(launch)
-                run_detached(self._see_off(launch))
+        if launch.ended is not None and launch.record.phase in (Phase.READY, Phase.ENDING):
+            self._end(launch)
             return launch.exit_code or 0
-        if record.phase is not Phase.READY:
+        if launch.record.phase is not Phase.READY:
             # A launch that an earlier hub began: core drops it without stop(), and the record stays.
             return None if launch.spawner is self else 0
-        if launch.last_event is not None and time.monotonic() - launch.last_event < _ALIVE_FOR:
+        in_doubt = launch.doubt is not None
+        if await verdict.of(launch, self._jobs(launch), self._proves, self.log) is not Verdict.DEAD:
+            if launch.doubt is not None and not in_doubt:
+                run_detached(self._settle(launch))
             return None
-        if await self._probe(record):
-            launch.last_event = time.monotonic()
-            return None
-        try:
-            status = await self._jobs.status(record.job_id)
-        except LauncherError as error:
-            self.log.warning(
-                "Server %s of job %s: can't tell its state: %s", self._log_name, record.job_id, error
-            )
-            return None
-        # One "unknown job" may be a slip of accounting; several, and no answer from the server, are not.
-        launch.unknown = 0 if status else launch.unknown + 1
-        if launch.unknown < _UNKNOWN_IS_GONE and (status is None or status.verdict is not Verdict.DEAD):
-            return None
-        record.phase = Phase.GONE
-        self._save(launch)
-        return (status and status.exit_code) or 0
+        launch.enter(Phase.GONE)
+        self._launches.save(launch)
+        return launch.exit_code or 0
+
+    async def _settle(self, launch: Launch) -> None:
+        """Have JupyterHub told as soon as a server in doubt is known to be dead."""
+        if await verdict.settled(launch, self._jobs(launch), self._proves) is Verdict.DEAD:
+            await self.poll_and_notify()
 
     async def get_url(self) -> str:
         """Return the server's URL once it answers, or once its job is known to be dead.
@@ -319,66 +346,62 @@ class LauncherSpawner(UserOptions, Spawner):
         JupyterHub stops a server that does not answer within `http_timeout`: it must not be told of one
         that a short hole in the network hides.
         """
-        pause = 1.0
-        while self._launch and self._launch.record.phase is Phase.READY:
+        launch, pause = self._launch, 1.0
+        if launch is None:
+            return str(self.server.url)
+        while launch.record.phase is Phase.READY:
             try:
-                if await self._probe(self._launch.record) or await self.poll() is not None:
+                if await self._proves(launch) or await self.poll() is not None:
                     break
             except Exception:
                 self.log.exception("Server %s: can't tell whether it is there", self._log_name)
-            await asyncio.sleep(pause)
+            await launch.change(pause)
             pause = min(pause * 1.5, 30.0)
-        return self._url_of(self._launch.record) if self._launch else str(self.server.url)
+        return self._url_of(launch.record.url)
 
-    def _url_of(self, record: LaunchRecord) -> str:
-        return f"{record.url}{self.server.base_url if self.server else '/'}"
+    def _url_of(self, url: str) -> str:
+        return f"{url}{self.server.base_url if self.server else '/'}"
 
-    async def _probe(self, record: LaunchRecord) -> bool:
-        key = derive_launch_key(self.user.settings["cookie_secret"], record.launch_id)
-        return await probe.answers(self._url_of(record), key)
+    def _launch_key(self, launch: Launch) -> str:
+        return derive_launch_key(self.user.settings["cookie_secret"], launch.record.launch_id)
+
+    def _api_token(self, launch: Launch) -> str:
+        return derive_api_token(self.user.settings["cookie_secret"], launch.record.launch_id)
+
+    async def _proves(self, launch: Launch) -> bool:
+        url, key = self._url_of(launch.record.url), self._launch_key(launch)
+        return await server.proves(url, key, certificates.client_context(self.user.settings))
 
     # ---- Stop
 
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - JupyterHub's signature
-        """Cancel the job, and wait until it is gone unless told otherwise."""
-        launch = self._launch
-        if launch is None or launch.record.phase is Phase.GONE:
-            return
-        try:
-            await self._end(launch, wait=not now)
-        except LauncherError as error:
-            self.log.error("Job %s is not cancelled yet: %s", launch.record.job_id, error)
+        """End the server and its job, and wait until it is gone unless told otherwise."""
+        if self._launch:
+            await self.see_off(self._launch, within=0 if now else self.stop_timeout)
 
-    async def _end(self, launch: Launch, *, wait: bool = True) -> None:
-        """Cancel a launch's job; its record stays until the job is known to be gone."""
-        record = launch.record
-        if record.phase is Phase.GONE:
-            return
-        record.phase = Phase.ENDING
-        self._save(launch)
-        launch.touch()
-        submission = launch.submission
-        if submission and not submission.done():
-            # The job's id is on its way, and the submit itself cancels a job that nobody wants any more.
-            await asyncio.wait({submission}, timeout=self.stop_timeout)
-            return
-        # A submit whose answer was lost may have submitted all the same.
-        record.job_id = record.job_id or await self._jobs.find(record.launch_id) or ""
-        if record.job_id:
-            await self._jobs.cancel(record.job_id)
-            if wait and not await self._jobs.ended(record.job_id, within=self.stop_timeout):
-                return
-        record.phase = Phase.GONE
-        self._save(launch)
+    async def see_off(self, launch: Launch, within: float = 0) -> bool:
+        """Begin to end a launch, and wait for it at most so many seconds; tell whether its job is gone."""
+        ending = self._end(launch)
+        if ending:
+            await asyncio.wait({ending}, timeout=within)
+        return launch.gone
 
-    async def _see_off(self, launch: Launch) -> None:
-        """Let a server that said it stops do so, and cancel its job only if it does not."""
-        record = launch.record
-        try:
-            if await self._jobs.ended(record.job_id, within=self.stop_timeout):
-                record.phase = Phase.GONE
-                self._save(launch)
-            else:
-                await self._end(launch)
-        except LauncherError as error:
-            self.log.error("Job %s: can't tell whether it has ended: %s", record.job_id, error)
+    def _end(self, launch: Launch) -> asyncio.Task[None] | None:
+        """See a launch off; its record stays until the job is known to be gone."""
+        if launch.ending is None and not launch.gone:
+            jobs = self._jobs(launch)
+            forget_token(self, self._api_token(launch))
+            launch.ending = run_detached(
+                see_off(
+                    launch,
+                    jobs,
+                    ask=lambda: self._asked_to_stop(launch),
+                    save=lambda: self._launches.save(launch),
+                    log=self.log,
+                )
+            )
+        return launch.ending
+
+    async def _asked_to_stop(self, launch: Launch) -> bool:
+        url, key = self._url_of(launch.record.url), self._launch_key(launch)
+        return await server.stop(url, key, certificates.client_context(self.user.settings))

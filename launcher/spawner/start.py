@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from logging import Logger, LoggerAdapter
 from typing import Any
 
-from launcher.clusters import Cluster
-from launcher.errors import FirecrestError, LauncherError
-from launcher.spawner import failure
-from launcher.spawner.detached import run_detached
-from launcher.spawner.firecrest import JobStatus, Verdict
-from launcher.spawner.jobs import UserJobs
+from launcher.detached import run_detached
+from launcher.errors import FirecrestError, JobRejected, LauncherError
+from launcher.firecrest import JobStatus, Known, Verdict
+from launcher.firecrest.jobs import Jobs
+from launcher.firecrest.watcher import STARTING
 from launcher.spawner.launches import Launch
 from launcher.spawner.record import Phase
+from launcher.words import failure, pending
 
-_FIRST_LOOK = 1.0
 _LAST_STATUS = 4.0
-_LOOK_AFTER = (1.0, 4.0, 10.0)
-"""Seconds before each look for a job whose submit was not answered."""
+_LOOK_AFTER = (2.0, 6.0, 12.0)
+"""Seconds before each look for a job whose submit was not answered: a stalled controller takes it late."""
+_LONGEST_PAUSE = 60.0
+_HOPELESS_LOOKS = 2
+_SUBMIT_AGAIN_AFTER = (2.0, 5.0, 10.0)
+# FirecREST, or what stands before it, is just being restarted, or too busy.
+_TRANSIENT = frozenset({None, 408, 429, 500, 502, 503, 504})
 
 
 class Start:
@@ -28,34 +35,33 @@ class Start:
 
     Args:
         launch: The launch.
-        cluster: Its cluster.
-        jobs: The user's jobs there.
-        interval: Seconds between two looks at a job that waits; later ones are up to five times as far apart.
+        jobs: The user's jobs on its cluster.
+        seconds: How long it may take.
         save: Saves the launch's record.
-        end: Cancels the launch's job; never raises.
+        end: Ends the launch; never raises.
         log: The spawner's.
     """
 
     def __init__(
         self,
         launch: Launch,
-        cluster: Cluster,
-        jobs: UserJobs,
+        jobs: Jobs,
         *,
-        interval: float,
+        seconds: float,
         save: Callable[[], None],
         end: Callable[[], Awaitable[None]],
         log: Logger | LoggerAdapter[Any],
     ) -> None:
         self._launch = launch
         self._record = launch.record
-        self._cluster = cluster
         self._jobs = jobs
-        self._interval = interval
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
         self._save = save
         self._end = end
         self._log = log
         self._running_since: float | None = None
+        self._hopeless = 0
 
     def submit(self, script: str) -> None:
         """Begin to submit; it goes on though the start is cancelled, so that the job's id is never lost."""
@@ -63,106 +69,153 @@ class Start:
 
     async def _submit(self, script: str) -> None:
         launch, record = self._launch, self._record
-        launch.say(5, f"Submitting a job to {self._cluster.label}")
+        launch.say(5, f"Submitting a job to {self._jobs.cluster.label}")
         try:
-            job_id = await self._jobs.submit(script)
+            job_id = await self._submitted(script)
         except Exception as error:  # noqa: BLE001 - nobody else would hear of it
             if not isinstance(error, LauncherError):
                 self._log.exception("Launch %s: the submit failed", record.launch_id)
                 error = LauncherError("The hub made a mistake.", todo="Tell the site's support.")
-            may_exist = getattr(error, "may_have_happened", False)
-            job_id = record.job_id or (await self._look_for() if may_exist else "")
-            if not job_id:
-                # One that shows later still is refused when it claims, which ends it.
-                record.phase = Phase.ENDING if may_exist else Phase.GONE
+            if not getattr(error, "may_have_happened", False):
+                launch.enter(Phase.GONE)
                 self._save()
-                launch.fail(failure.from_error(error))
-                return
-            self._log.warning("Job %s was submitted, though FirecREST said: %s", job_id, error)
+            launch.fail(failure.from_error(error))
+        else:
+            await self._is(job_id)
+
+    async def _is(self, job_id: str) -> None:
+        """Take a submit's answer, unless a job of an earlier submit has claimed the launch meanwhile."""
+        if self._record.job_id in ("", job_id):
+            self._has_id(job_id)
+            return
+        self._log.warning("Launch %s has a second job %s", self._record.launch_id, job_id)
+        self._jobs.suspect()
+        with contextlib.suppress(FirecrestError):  # it ends by itself when its claim is refused
+            await self._jobs.cancel(job_id)
+
+    async def _submitted(self, script: str) -> str:
+        """Submit, and look for the job whenever the answer leaves open whether there is one."""
+        launch, record = self._launch, self._record
+        for pause in (*_SUBMIT_AGAIN_AFTER, None):
+            try:
+                return await self._jobs.submit(script)
+            except JobRejected:
+                raise
+            except FirecrestError as error:
+                self._log.warning("Launch %s: the submit: %s", record.launch_id, error)
+                if error.may_have_happened:
+                    self._jobs.suspect()
+                    if await self.found():
+                        return record.job_id
+                if error.status in _TRANSIENT and pause is not None and launch.wanted:
+                    launch.say(6, "FirecREST does not answer; the hub tries again")
+                    await asyncio.sleep(pause)
+                    if record.job_id:  # it has claimed the launch
+                        return record.job_id
+                    if launch.wanted:
+                        continue
+                # One that shows later still, beside another, is refused when it claims, which ends it.
+                error.may_have_happened = error.may_have_happened and not launch.wanted
+                raise
+        raise AssertionError
+
+    async def found(self) -> bool:
+        """Look for the job of a submit that may have happened until it is known whether there is one."""
+        launch, record = self._launch, self._record
+        looks = iter(_LOOK_AFTER)
+        pause = next(looks)
+        while launch.wanted:
+            await launch.change(pause * random.uniform(1, 1.2))  # noqa: S311 - spreads load
+            if record.job_id:
+                return True
+            try:
+                job_id = await self._jobs.find(record.launch_id)
+            except LauncherError as error:
+                self._log.warning("Launch %s: can't look for its job: %s", record.launch_id, error)
+                launch.say(6, "FirecREST can't tell whether there is a job; the hub goes on asking")
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            if job_id:
+                self._has_id(job_id)
+                return True
+            try:
+                pause = next(looks)
+            except StopIteration:
+                return False
+        return False
+
+    def _has_id(self, job_id: str) -> None:
+        launch, record = self._launch, self._record
         record.job_id = job_id
         if record.phase is Phase.SUBMITTING:
-            record.phase = Phase.SUBMITTED
+            launch.enter(Phase.SUBMITTED)
         self._save()
-        self._log.info("Launch %s is job %s", record.launch_id, job_id)
+        self._log.info("Launch %s of %s is job %s", record.launch_id, launch.name, job_id)
         launch.say(10, f"Submitted as job {job_id}")
-        if not launch.wanted:
-            launch.submission = None
-            await self._end()
-
-    async def _look_for(self) -> str:
-        """Look for the job of a submit whose answer was lost; return its id, or nothing."""
-        for pause in _LOOK_AFTER:
-            await asyncio.sleep(pause)
-            try:
-                found = await self._jobs.find(self._record.launch_id)
-            except LauncherError as error:
-                self._log.warning("Launch %s: can't look for its job: %s", self._record.launch_id, error)
-                continue
-            if found or self._record.job_id:
-                return found or self._record.job_id
-        return ""
 
     async def until_ready(self) -> str:
-        """Wait until the server listens, looking at the job from time to time; return its URL.
+        """Wait until the server listens; return its URL.
 
         Raises:
             LaunchFailed: If it can't come to that; the job is cancelled, or has ended.
         """
         launch, record = self._launch, self._record
-        interval = self._interval
-        next_look = time.monotonic() + min(_FIRST_LOOK, interval)
-        while record.phase is not Phase.READY:
-            if launch.failure:
-                await self._end()
-                raise launch.failure
-            if launch.ended is not None:
-                launch.fail(await self._ended(launch.ended))
-            elif record.job_id and time.monotonic() >= next_look:
-                await self._look()
-                interval = min(interval * 1.3, 5 * self._interval)
-                next_look = time.monotonic() + interval
-            else:
+        with contextlib.ExitStack() as following:
+            known, considered = None, 0
+            while record.phase is not Phase.READY:
+                if launch.failure:
+                    await self._end()
+                    raise launch.failure
+                if launch.ended is not None:
+                    launch.fail(await self._why_ended(launch.ended))
+                    continue
+                if known is None and record.job_id:
+                    followed = self._jobs.follow(record.job_id, STARTING, told=launch.touch)
+                    known = following.enter_context(followed).known
+                if known and known.looks > considered:
+                    considered = known.looks
+                    await self._consider(known)
+                    continue
+                if time.monotonic() >= self._deadline:
+                    status = known.status if known else None
+                    launch.fail(failure.still_waiting(record.job_id, self._seconds, status))
+                    continue
                 # Nothing is awaited between the looks at what has changed and this: no change is missed.
-                await launch.change(timeout=max(0.05, next_look - time.monotonic()) if record.job_id else 60)
+                await launch.change(timeout=min(30.0, max(0.05, self._deadline - time.monotonic())))
         launch.say(95, "JupyterLab is ready")
         return record.url
 
-    async def _look(self) -> None:
-        """Ask FirecREST for the job; say what it does; a job that can't become a server fails the launch."""
-        launch, record = self._launch, self._record
-        try:
-            status = await self._jobs.status(record.job_id)
-        except FirecrestError as error:
-            self._log.warning("Job %s: can't tell its state: %s", record.job_id, error)
-            return
-        if status is None or record.phase is Phase.READY:
-            return
-        if status.verdict is Verdict.DEAD:
-            failed = failure.job_ended(record.job_id, status, await self._jobs.log_tail(record.job_id))
-            record.phase = Phase.GONE
-            self._save()
-            launch.fail(failed)
-        elif record.phase is Phase.SUBMITTED and status.waiting:
-            reason = f": {status.reason}" if status.reason else ""
-            launch.say(20, f"Job {record.job_id} is pending{reason}")
-        elif record.phase is Phase.SUBMITTED and status.state == "RUNNING":
-            launch.say(30, f"Job {record.job_id} is running on {status.nodes}")
-            self._running_since = self._running_since or time.monotonic()
-            if time.monotonic() - self._running_since > self._cluster.claim_timeout:
-                log = await self._jobs.log_tail(record.job_id)
-                launch.fail(failure.unclaimed(record.job_id, self._cluster.claim_timeout, log))
+    async def _consider(self, known: Known) -> None:
+        """Say what the job does; one that can't become a server fails the launch."""
+        launch, record, status = self._launch, self._record, known.status
+        if known.verdict is Verdict.DEAD:
+            log = await self._jobs.log_tail(record.job_id)
+            ended = failure.lost if known.lost else partial(failure.job_ended, status=status)
+            launch.fail(ended(record.job_id, log=log))
+        elif known.verdict is Verdict.UNKNOWN or status is None:
+            if known.looks > 1 and record.phase is Phase.SUBMITTED:  # a first look may come too early
+                launch.say(15, f"The state of job {record.job_id} can't be told just now; it is not given up")
+        elif record.phase is Phase.SUBMITTED:
+            launch.say(20, pending.words(record.job_id, status, time.time()))
+            await (self._runs(status) if status.state == "RUNNING" else self._waits(status))
 
-    async def _ended(self, message: str) -> failure.LaunchFailed:
+    async def _waits(self, status: JobStatus) -> None:
+        self._running_since = None
+        # Nodes that are just being set right may look like ones that will never do.
+        self._hopeless = self._hopeless + 1 if pending.hopeless(status) else 0
+        if self._hopeless >= _HOPELESS_LOOKS:
+            self._launch.fail(failure.never_starts(self._record.job_id, status))
+
+    async def _runs(self, status: JobStatus) -> None:
+        launch, job_id, now = self._launch, self._record.job_id, time.monotonic()
+        self._running_since = self._running_since or now
+        limit = self._jobs.cluster.claim_timeout
+        if now - self._running_since > limit:
+            launch.fail(failure.unclaimed(job_id, limit, status, await self._jobs.log_tail(job_id)))
+
+    async def _why_ended(self, said: str) -> failure.LaunchFailed:
         """Return why a job ended: what its node said, else what Slurm says, else its script's exit code."""
         job_id = self._record.job_id
-        status: JobStatus | None = None
-        if job_id and not message:
-            try:
-                if await self._jobs.ended(job_id, within=_LAST_STATUS):
-                    status = await self._jobs.status(job_id)
-            except FirecrestError as error:
-                self._log.warning("Job %s: can't tell how it ended: %s", job_id, error)
+        status = await self._jobs.dead(job_id, within=_LAST_STATUS) if job_id and not said else None
         log = await self._jobs.log_tail(job_id)
-        if status and status.verdict is Verdict.DEAD:
-            return failure.job_ended(job_id, status, log)
-        return failure.node_said(job_id, message, self._launch.exit_code, log)
+        return failure.job_ended(job_id, status, said=said, exit_code=self._launch.exit_code, log=log)

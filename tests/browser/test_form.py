@@ -255,6 +255,7 @@ async def test_without_scripts_a_server_starts_with_what_was_chosen(site, chromi
         await page.get_by_role("button", name="Start").click()
         await page.wait_for_url(re.compile(r"/spawn-pending/|/lab"))
     assert saved_options(site, alice) == {
+        "cluster": "sandbox",
         "environment": "host",
         "partition": "debug",
         "time": 15,

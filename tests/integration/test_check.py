@@ -19,7 +19,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from launcher.sandbox.check import Report, Step, check
+from launcher.check import Report, Step, check
 from launcher.sandbox.identity import Client, IdentityProvider
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
@@ -321,7 +321,7 @@ async def test_a_start_that_takes_too_long_is_stopped(oauth_site: Site) -> None:
 async def test_a_server_whose_job_was_never_seen_fails_the_start(
     oauth_site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launcher.sandbox.check.visit._JOB_SHOWS", 1.0)
+    monkeypatch.setattr("launcher.check.server._JOB_SHOWS", 1.0)
     report = await oauth_site.check("unseen")
     assert names(report) == ["log in", "options form", "start", "stop", "job gone"]
     assert "the scheduler shows no job of it" in failed(report)["start"]

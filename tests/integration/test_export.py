@@ -17,8 +17,8 @@ import pytest_asyncio
 import yaml
 from support import Person, eventually
 
+from launcher.check.browser import Browser
 from launcher.export import Kind, export
-from launcher.sandbox.check.browser import Browser
 from launcher.sandbox.hub import CLIENT_ID, Hub
 from launcher.sandbox.processes import Program, free_ports
 
@@ -63,7 +63,7 @@ class Live(APIHandler):
             "LauncherSpawner": {
                 name: getattr(spawner, name)
                 for name in ("start_timeout", "poll_interval", "poll_jitter", "consecutive_failure_limit",
-                             "hub_connect_url", "cluster_file")
+                             "hub_connect_url", "cluster_files")
             },
             "GenericOAuthenticator": {
                 name: getattr(login, name)
@@ -181,18 +181,18 @@ async def test_a_hub_lives_with_what_was_exported(kind, looks):
     assert (spawner["poll_interval"], spawner["poll_jitter"]) == (300, 0.5)
     assert spawner["consecutive_failure_limit"] == 0
     assert spawner["hub_connect_url"] == "https://hub.example.org"
-    assert Path(spawner["cluster_file"]).read_bytes() == TINY.encode()
-    assert live["form"] == "launcher.spawner.options"
+    assert Path(spawner["cluster_files"][0]).read_bytes() == TINY.encode()
+    assert live["form"] == "launcher.form.options"
     assert login["enable_auth_state"]
     assert login["allow_all"]
     assert login["auth_refresh_age"] == 60
-    assert live["hook"] == "launcher.spawner.tokens"
+    assert live["hook"] == "launcher.firecrest.tokens"
     assert login["client_id"] == "the-client"
     assert login["client_secret"] == SITE["OAUTH_CLIENT_SECRET"]
     assert login["authorize_url"] == SITE["OAUTH2_AUTHORIZE_URL"]
     assert login["username_claim"] == "preferred_username"
     assert live.get("culler") == (None if kind is Kind.Z2JH else [["--timeout=1800"], 200])
-    assert f"Cluster file {spawner['cluster_file']} is in use" in log
+    assert f"Cluster file {spawner['cluster_files'][0]} is in use" in log
     assert "Traceback" not in log
     assert not live["leaked"]
 

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from support import eventually
 
+from launcher.check.page import parse_page
 from launcher.sandbox import hub as sandbox_hub
-from launcher.sandbox.check.page import parse_page
 from launcher.sandbox.gateway import Answer
 
 CLUSTER = {

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support import command_lines, eventually, messages, saved_record, taken_port
 
+from launcher.check.session import run_in_terminal
 from launcher.protocol import derive_launch_key
-from launcher.sandbox.check.session import run_in_terminal
 from launcher.sandbox.gateway import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -123,7 +123,7 @@ async def test_a_launch_under_way_keeps_its_version_also_through_a_restart_of_th
         await restart(site, admin=alice)
         again = asyncio.create_task(alice.start())
         await eventually(lambda: is_pending(alice))
-        await alice.progress(until="submitted before the hub was restarted")
+        await alice.progress(until="submitted before")
     assert (await again)[-1].get("ready")
     await edit.back()
 

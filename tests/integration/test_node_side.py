@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import eventually, saved_record
 
-from launcher.sandbox.check.session import run_in_terminal
+from launcher.check.session import run_in_terminal
 
 # The nodes of the sandbox are this machine, which calls itself anything: one name is known everywhere.
 CLUSTER = {

@@ -27,7 +27,7 @@ from scheduler_spec import (
 from support import eventually
 
 from launcher.errors import MissingPart
-from launcher.sandbox.scheduler import SubmitRefused, slurm_daemons
+from launcher.sandbox.scheduler import JobState, SubmitRefused, slurm_daemons
 from launcher.sandbox.scheduler.choice import choose
 from launcher.sandbox.scheduler.process import ProcessScheduler
 
@@ -124,6 +124,84 @@ async def test_a_finished_jobs_script_file_is_gone(plain, alice, state):
     await eventually(gone)
 
 
+TRAPPED = """\
+#!/bin/bash
+exec 2>/dev/null
+trap 'echo trapped' EXIT
+trap 'exit 143' TERM
+echo started $SLURM_RESTART_COUNT
+while :; do sleep 0.1; done
+"""
+ENDS = {
+    # State → whether at once, exit code and signal that accounting shows, and what the script could say.
+    "NODE_FAIL": (True, (0, 0), "started\n"),
+    "OUT_OF_MEMORY": (True, (0, 125), "started\n"),
+    "PREEMPTED": (False, (0, 0), "started\ntrapped\n"),
+    "CANCELLED": (False, (143, 0), "started\ntrapped\n"),
+}
+
+
+async def started(scheduler, account, script):
+    """Submit a script and wait for its first line; return the job's id."""
+    job_id = await submit(scheduler, account, script)
+    job = await job_when(scheduler, job_id, runs)
+
+    async def speaks() -> bool:
+        return output(job).startswith("started")
+
+    await eventually(speaks)
+    return job_id
+
+
+@pytest.mark.parametrize("word", ENDS)
+async def test_a_job_can_be_ended_by_others_than_its_owner(plain, alice, word):
+    at_once, result, said = ENDS[word]
+    job_id = await started(plain, alice, TRAPPED)
+    plain.end(job_id, JobState[word], at_once=at_once)
+    job = await plain.job(job_id)
+    assert job.state == ("CANCELLED by 0" if word == "CANCELLED" else word)
+
+    async def ended() -> bool:
+        return not plain._busy()
+
+    await eventually(ended)
+    job = await plain.job(job_id)
+    assert (output(job), (job.exit_code, job.signal), job.nodes) == (said, result, "nid001")
+
+
+async def test_a_requeued_job_waits_and_runs_the_same_script_under_the_same_id(plain, alice):
+    job_id = await started(plain, alice, TRAPPED)
+    plain.requeue(job_id, after=3600)
+    job = await job_when(plain, job_id, lambda job: job.state == "PENDING")
+    assert (job.reason, job.nodes, job.exit_code) == ("BeginTime", "", None)
+    assert job.start > job.submitted + 3000
+    await plain.cancel(alice, job_id)
+    assert (await plain.job(job_id)).state == f"CANCELLED by {alice.uid}"
+
+    job_id = await started(plain, alice, TRAPPED)
+    plain.requeue(job_id, after=0)
+    job = await job_when(plain, job_id, runs)
+
+    async def again() -> bool:
+        return output(job) == "started 1\n"
+
+    await eventually(again)
+    assert (await plain.job(job_id)).state == "RUNNING"
+
+
+async def test_why_jobs_wait_and_until_when_can_be_said(state, alice):
+    scheduler = ProcessScheduler(state, slots=0)
+    await scheduler.start()
+    job_id = await submit(scheduler, alice, FOREVER)
+    scheduler.reason, scheduler.expected_start = "ReqNodeNotAvail, Reserved for maintenance", 2e9
+    job = await scheduler.job(job_id)
+    assert (job.reason, job.start) == ("ReqNodeNotAvail, Reserved for maintenance", 2_000_000_000)
+    scheduler.reason, scheduler.expected_start = "", None
+    job = await scheduler.job(job_id)
+    assert (job.reason, job.start) == ("Resources", None)
+    await scheduler.stop()
+
+
 async def test_a_stopped_scheduler_takes_no_jobs(plain, alice):
     await plain.stop()
     with pytest.raises(SubmitRefused, match="Unable to contact slurm controller"):
@@ -141,7 +219,7 @@ async def test_no_process_is_left_when_the_scheduler_has_stopped(plain, alice):
 
 
 async def test_they_are_chosen_where_there_is_no_slurm(state, alice, monkeypatch):
-    monkeypatch.setattr(slurm_daemons, "missing", lambda: "slurmctld, slurmd not installed")
+    monkeypatch.setattr(slurm_daemons, "missing", lambda **_: "slurmctld, slurmd not installed")
     scheduler = await choose("auto", state, [alice])
     note = "Jobs run as plain processes: Slurm is not complete: slurmctld, slurmd not installed."
     assert (scheduler.kind, scheduler.note) == ("process", note)
@@ -153,7 +231,7 @@ async def test_they_can_be_asked_for(state, alice):
 
 
 async def test_slurm_is_not_replaced_where_it_is_asked_for(state, alice, monkeypatch):
-    monkeypatch.setattr(slurm_daemons, "missing", lambda: "slurmctld not installed")
+    monkeypatch.setattr(slurm_daemons, "missing", lambda **_: "slurmctld not installed")
     scheduler = await choose("slurm", state, [alice])
     with pytest.raises(MissingPart, match="slurmctld not installed"):
         await scheduler.start()

@@ -9,7 +9,7 @@ import re
 import pytest
 from support import eventually, messages, saved_record
 
-from launcher.sandbox.check import check
+from launcher.check import check
 
 SCHEDULER = "slurm"
 

@@ -44,7 +44,7 @@ __all__ = ["people"]
 @pytest.fixture(scope="module", autouse=True)
 def installed():
     if absent := slurm_daemons.missing():
-        missing(absent, "as root: apt-get install slurmctld slurmd slurm-client munge")
+        missing(absent, f"as root: apt-get install {' '.join(slurm_daemons.packages())}")
 
 
 @pytest_asyncio.fixture(scope="class", loop_scope="class")
@@ -71,6 +71,12 @@ class TestSlurmScheduler(SchedulerSpec):
         job = await scheduler.job(inner)
         assert job.script == "#!/bin/bash\n# inner\n"
         assert job.account_name == people.alice.name
+
+
+@pytest.fixture
+def accounting():
+    """The argument of a run of its own that has accounting, and so more daemons; empty where it can't."""
+    return "" if slurm_daemons.missing(accounting=True) else "yes"
 
 
 @pytest.fixture
@@ -255,13 +261,13 @@ from launcher.sandbox.scheduler.slurm import SlurmScheduler
 async def main():
     state = pathlib.Path(sys.argv[1])
     accounts = Accounts.create(state)
-    scheduler = SlurmScheduler(state, accounts)
+    scheduler = SlurmScheduler(state, accounts, accounting=bool(sys.argv[3]))
     await scheduler.start()
     script = f"#!/bin/bash\\n(setsid sleep {sys.argv[2]} &)\\nid -un\\nsleep {sys.argv[2]}\\n"
     for account in accounts:
         options = {"working_directory": str(account.home), "environment": {"A": "b"}}
         job_id = await scheduler.submit(account, Submission(script, **options))
-    while (await scheduler.job(job_id)).state != "RUNNING":
+    while (await scheduler.known(job_id)).state != "RUNNING":
         await asyncio.sleep(0.1)
     print(*(f"{job.account_name}:{job.unix_user}" for job in await scheduler.jobs()), flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -285,9 +291,9 @@ async def standalone(command, **options):
         await run.communicate()
 
 
-async def test_nothing_is_left_when_we_are_killed(state):
+async def test_nothing_is_left_when_we_are_killed(state, accounting):
     mark = f"600{os.getpid()}"
-    async with standalone([sys.executable, "-c", STANDALONE, str(state), mark]) as ours:
+    async with standalone([sys.executable, "-c", STANDALONE, str(state), mark, accounting]) as ours:
         assert await ours.stdout.readline()
 
         async def there() -> bool:
@@ -305,7 +311,7 @@ async def test_nothing_is_left_when_we_are_killed(state):
     await asyncio.to_thread(accounts.remove)
 
 
-async def test_it_works_for_an_ordinary_user(state):
+async def test_it_works_for_an_ordinary_user(state, accounting):
     if os.geteuid():
         missing("this needs root", "run the tests as root")
     mark = f"700{os.getpid()}"
@@ -326,13 +332,15 @@ async def test_it_works_for_an_ordinary_user(state):
             missing("no python3 of at least 3.11 is there for all users", "as root: apt-get install python3")
         command = as_account(
             carol,
-            [interpreter, "-c", STANDALONE, str(own), mark],
+            [interpreter, "-c", STANDALONE, str(own), mark, accounting],
             environment={"PYTHONPATH": str(state / "lib")},
         )
         async with standalone(command, cwd=state) as ours:
             words = (await ours.stdout.readline()).decode().split()
             assert words == [f"alice:{carol.name}", f"bob:{carol.name}"]
-            assert all(address.startswith("127.") for address in listeners("slurmctld|slurmd"))
+            assert all(
+                address.startswith("127.") for address in listeners("slurmctld|slurmd|slurmdbd|mariadbd")
+            )
             ours.stdin.close()
             assert await ours.wait() == 0
         assert not sleepers(mark)

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import HealthCheck, settings
+from virtual_time import virtual_time  # noqa: F401 - a fixture
 
 # Machines that run tests are busy: how long an example takes says nothing.
 settings.register_profile(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.check.forms import Form
+from launcher.check.page import Page, parse_page
+from launcher.check.tree import parse_html
 from launcher.errors import CheckFailed
-from launcher.sandbox.check.forms import Form
-from launcher.sandbox.check.page import Page, parse_page
-from launcher.sandbox.check.tree import parse_html
 
 URL = "https://hub.example/hub/spawn/alice?_xsrf=x"
 Pairs = list[tuple[str, str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from launcher.sandbox.check import Report, Step
+from launcher.check import Report, Step
 
 REPORT = Report(
     ok=False,

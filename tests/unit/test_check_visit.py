@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,8 +22,8 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, Finish, RequestHandler
 from tornado.websocket import WebSocketHandler
 
+from launcher.check import Report, check
 from launcher.errors import UsageError
-from launcher.sandbox.check import Report, check
 
 LAB = {"appName": "JupyterLab", "appVersion": "4.6", "baseUrl": "/user/alice/"}
 READY = {"ready": True, "url": "/user/alice/", "message": "ready"}
@@ -218,7 +219,8 @@ Run = Callable[..., Awaitable[Report]]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr("launcher.sandbox.check.visit._PAUSE", 0.01)
+    monkeypatch.setattr("launcher.check.server._PAUSE", 0.01)
+    monkeypatch.setattr("launcher.check.server._HUB_RESUMES", 0.1)
 
     async def run(behaviour: Behaviour, **arguments: Any) -> Report:
         async with serving(behaviour) as url:
@@ -342,8 +344,10 @@ async def test_a_stop_that_is_refused_at_first_is_asked_for_again(run: Run) -> N
 
 async def test_a_stop_that_is_refused_says_so(run: Run) -> None:
     report = await run(Behaviour(stop=[500]), step_timeout=2)
-    told = "It was not done after 2 s.\nDELETE /hub/api/users/alice/server answered 500: still cancelling."
-    assert failures(report) == {"stop": told}
+    first, second, advice = failures(report)["stop"].splitlines()
+    assert first == "It was not done after 2 s."
+    assert second == "DELETE /hub/api/users/alice/server answered 500: still cancelling."
+    assert re.fullmatch(r"The server may be left behind; it can be stopped at http://\S+/hub/home", advice)
 
 
 @pytest.fixture

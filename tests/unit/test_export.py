@@ -211,7 +211,7 @@ def test_a_hub_gets_all_settings(tiny, kind, hub):
     assert config.LauncherSpawner.hub_connect_url == (
         "https://hub.example.org" if kind is Kind.F7T4JHUB else "https://jupyter.example.org"
     )
-    assert config.GenericOAuthenticator.refresh_user_hook.__module__ == "launcher.spawner.tokens"
+    assert config.GenericOAuthenticator.refresh_user_hook.__module__ == "launcher.firecrest.tokens"
     assert config.GenericOAuthenticator.username_claim == "preferred_username"
     assert config.GenericOAuthenticator.client_id == SITE["OAUTH_CLIENT_ID"]
     assert config.GenericOAuthenticator.client_secret == SITE["OAUTH_CLIENT_SECRET"]
@@ -308,7 +308,7 @@ def files_of(path: Path, kind: Kind, directory: Path) -> dict[str, bytes]:
     """Return the files that a hub has beside its cluster file, by their path there."""
     if kind is Kind.Z2JH:
         values = values_of(path, kind)
-        place = Path(values["hub"]["config"]["LauncherSpawner"]["cluster_file"]).parent
+        place = Path(values["hub"]["config"]["LauncherSpawner"]["cluster_files"][0]).parent
         return {str(name.relative_to(place)): held for name, held in charts.z2jh_files(values).items()}
     before = Path.cwd()
     os.chdir(directory)
@@ -316,7 +316,7 @@ def files_of(path: Path, kind: Kind, directory: Path) -> dict[str, bytes]:
         config = configuration(script_of(path, kind), directory / "jupyterhub_config.py")
     finally:
         os.chdir(before)
-    place = Path(config.LauncherSpawner.cluster_file).parent
+    place = Path(config.LauncherSpawner.cluster_files[0]).parent
     return {str(name.relative_to(place)): name.read_bytes() for name in place.rglob("*") if name.is_file()}
 
 
@@ -346,7 +346,7 @@ def test_batch_templates_of_the_sites_own_come_along_with_all_they_include(tiny,
 def test_a_cluster_file_beside_the_configuration_counts(tiny, hub, tmp_path):
     beside = tmp_path / "hub/tiny.yaml"
     beside.write_text("edited since")
-    assert hub(script_of(tiny, Kind.JUPYTERHUB)).LauncherSpawner.cluster_file == str(beside)
+    assert hub(script_of(tiny, Kind.JUPYTERHUB)).LauncherSpawner.cluster_files == [str(beside)]
     assert beside.read_text() == "edited since"
 
 
@@ -354,7 +354,7 @@ def test_what_was_written_at_an_earlier_start_is_written_anew(tiny, hub):
     hub(script_of(tiny, Kind.JUPYTERHUB))
     tiny.write_text(f"{TINY}title: Another\n")
     config = hub(script_of(tiny, Kind.JUPYTERHUB))
-    assert Path(config.LauncherSpawner.cluster_file).read_text().endswith("title: Another\n")
+    assert Path(config.LauncherSpawner.cluster_files[0]).read_text().endswith("title: Another\n")
 
 
 def through_yaml(text: str) -> str:

@@ -188,6 +188,31 @@ def test_a_refresh_token_that_nobody_uses_expires(authority, code, clock):
         authority.tokens(refresh_form(token))
 
 
+def test_how_long_a_refresh_token_lasts_can_be_set(key, clients, clock):
+    authority = Authority(
+        issuer=ISSUER, key=key, clients=clients, token_lifetime=300.0, refresh_lifetime=60.0, clock=clock
+    )
+    code = authority.code(clients.authorization_request(QUERY), Session("alice", clock.now))
+    token = authority.tokens(code_form(code))["refresh_token"]
+    clock.now += 59
+    token = authority.tokens(refresh_form(token))["refresh_token"]
+    clock.now += 60
+    with refused("invalid_grant"):
+        authority.tokens(refresh_form(token))
+
+
+def test_one_persons_refresh_tokens_can_be_made_to_expire(authority, clients, clock):
+    tokens = {}
+    for name in ("alice", "bob"):
+        code = authority.code(clients.authorization_request(QUERY), Session(name, clock.now))
+        tokens[name] = authority.tokens(code_form(code))
+    authority.expire_refresh_tokens("alice")
+    assert authority.tokens(refresh_form(tokens["bob"]["refresh_token"]))
+    with refused("invalid_grant"):
+        authority.tokens(refresh_form(tokens["alice"]["refresh_token"]))
+    assert authority.claims(tokens["alice"]["access_token"])["sub"] == "alice"
+
+
 @pytest.mark.parametrize("token", ["", "made-up", "made.up", "é"])
 def test_a_made_up_refresh_token_is_refused(authority, code, token):
     with refused("invalid_grant"):
@@ -209,6 +234,29 @@ def test_a_service_account_is_named_as_keycloak_names_it(authority, key):
     assert claims["preferred_username"] == claims["sub"] == "service-account-robot"
     assert claims["azp"] == "robot"
     assert answer.keys() == {"access_token", "token_type", "expires_in", "scope"}
+
+
+def test_a_service_account_can_have_a_lifetime_and_a_name_of_its_own(key, clock):
+    clients = Clients([replace(ROBOT, token_lifetime=45.5, account="alice")])
+    authority = Authority(issuer=ISSUER, key=key, clients=clients, token_lifetime=300.0, clock=clock)
+    answer = authority.tokens(ROBOT_FORM)
+    claims = decoded(answer["access_token"], key, AUDIENCE)
+    assert (claims["preferred_username"], claims["exp"] - claims["iat"], answer["expires_in"]) == (
+        *("alice", 45),
+        45,
+    )
+
+
+def test_it_can_be_told_for_whom_a_token_is_wanted(authority, code):
+    assert authority.asker(code_form(code)) == ("authorization_code", "alice")
+    token = authority.tokens(code_form(code))["refresh_token"]
+    assert authority.asker(refresh_form(token)) == ("refresh_token", "alice")
+    assert authority.asker(refresh_form("made.up")) == ("refresh_token", "")
+    assert authority.asker(ROBOT_FORM) == ("client_credentials", "service-account-robot")
+    basic = base64.b64encode(b"robot:wrong").decode()
+    asked = authority.asker({"grant_type": "client_credentials"}, f"Basic {basic}")
+    assert asked == ("client_credentials", "service-account-robot")
+    assert authority.asker({}) == ("", "")
 
 
 def test_http_basic_proves_a_client_too(authority):

@@ -1,5 +1,6 @@
 """The sandbox's identity provider as a browser and a client meet it."""
 
+import asyncio
 import base64
 import hashlib
 import html
@@ -68,6 +69,11 @@ def answer_of(response):
     return dict(location.params)
 
 
+async def redeem(browser, answer):
+    form = {"grant_type": "authorization_code", "code": answer["code"], "redirect_uri": CALLBACK}
+    return await browser.post("/token", data={**form, "code_verifier": VERIFIER}, auth=("hub", "hub-secret"))
+
+
 async def test_discovery_names_every_endpoint_and_what_it_can_do(provider, browser):
     metadata = (await browser.get("/.well-known/openid-configuration")).json()
     assert metadata["issuer"] == provider.issuer
@@ -85,10 +91,7 @@ async def test_the_published_keys_hold_nothing_private(provider):
 async def test_a_person_logs_in_and_the_client_gets_tokens(provider, browser):
     answer = answer_of(await log_in(browser))
     assert answer["state"] == QUERY["state"]
-    form = {"grant_type": "authorization_code", "code": answer["code"], "redirect_uri": CALLBACK}
-    response = await browser.post(
-        "/token", data={**form, "code_verifier": VERIFIER}, auth=("hub", "hub-secret")
-    )
+    response = await redeem(browser, answer)
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     token = response.json()["access_token"]
@@ -264,6 +267,66 @@ async def test_requests_are_counted_by_path(provider, browser):
     for _ in range(3):
         await browser.post("/token")
     assert provider.requests == {"/token": 3}
+
+
+async def as_robot(browser, **changes):
+    form = {"grant_type": "client_credentials", **changes}
+    return await browser.post("/token", data=form, auth=("robot", "robot-secret"))
+
+
+async def test_token_requests_are_counted_by_grant_and_name(provider, browser):
+    await as_robot(browser)
+    await as_robot(browser, grant_type="password")
+    await browser.post("/token")
+    assert provider.token_requests == {
+        ("client_credentials", "service-account-robot"): 1,
+        ("password", ""): 1,
+        ("", ""): 1,
+    }
+
+
+async def test_the_token_endpoint_can_fail_in_many_ways(provider, browser):
+    with provider.faults.error():
+        answer = await as_robot(browser)
+        assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+    with provider.faults.without_token():
+        answer = await as_robot(browser)
+        assert (answer.status_code, "access_token" in answer.json(), "expires_in" in answer.json()) == (
+            *(200, False),
+            True,
+        )
+    with provider.faults.delay(0.01):
+        assert (await as_robot(browser)).status_code == 200
+    for fault in (provider.faults.drop, provider.faults.truncate):
+        with fault(), pytest.raises(httpx.RemoteProtocolError):
+            await as_robot(browser)
+    with provider.faults.error(user="alice"):
+        assert (await as_robot(browser)).status_code == 200
+
+
+async def test_a_token_that_was_granted_before_a_stop_stays_good_after_it(provider, browser):
+    answer = answer_of(await log_in(browser))
+    tokens = (await redeem(browser, answer)).json()
+    hanging = asyncio.create_task(as_robot(browser))
+    fault = provider.faults.hang()
+    await asyncio.wait_for(fault.acted.wait(), 30)
+    await provider.stop()
+    with pytest.raises(httpx.RemoteProtocolError):
+        await hanging
+    with pytest.raises(httpx.ConnectError):
+        await as_robot(browser)
+    fault.remove()
+    await provider.start()
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await browser.get("/userinfo", headers=bearer)).json()["sub"] == "alice"
+
+
+async def test_refresh_tokens_can_be_made_to_expire(provider, browser):
+    tokens = (await redeem(browser, answer_of(await log_in(browser)))).json()
+    provider.expire_refresh_tokens()
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    answer = await browser.post("/token", data=form, auth=("hub", "hub-secret"))
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
 
 
 async def test_logs_hold_no_secret(browser, caplog):

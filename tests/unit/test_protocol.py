@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from launcher.protocol import (
+    MAX_HOSTS,
     MAX_MESSAGE_BYTES,
     Claim,
     ClaimAnswer,
@@ -15,9 +16,13 @@ from launcher.protocol import (
     EventKind,
     ProtocolError,
     ScriptExit,
+    Stop,
+    Tls,
+    derive_api_token,
     derive_launch_key,
     encode,
     encode_refusal,
+    made_here,
     new_launch_id,
     new_nonce,
     new_ticket,
@@ -25,8 +30,10 @@ from launcher.protocol import (
     parse_claim_answer,
     parse_event,
     parse_refusal,
+    parse_stop,
     probe_proof,
     sign,
+    stop_proof,
     ticket_hash,
     verify,
 )
@@ -45,7 +52,7 @@ EXIT_CODE = st.integers(0, 255)
 PROSE = st.text(st.characters(codec=None), max_size=100)
 VALUE = st.text(st.characters(codec=None), max_size=40)
 
-CLAIMS = st.builds(Claim, HEX64, HEX64, JOB_ID, NODE, VERSION)
+CLAIMS = st.builds(Claim, HEX64, HEX64, JOB_ID, NODE, VERSION, st.lists(ADDRESS, max_size=MAX_HOSTS))
 ANSWERS = st.builds(
     ClaimAnswer,
     LAUNCH_ID,
@@ -59,12 +66,18 @@ ANSWERS = st.builds(
     st.sampled_from(["/", "/home/alice", "/scratch/a directory/é"]),
     st.booleans(),
     VERSION,
+    st.none() | st.builds(Tls, VALUE, VALUE, VALUE),
 )
 PLAIN_KINDS = st.sampled_from([EventKind.MOUNTED, EventKind.STARTING, EventKind.ALIVE])
 EVENTS = st.one_of(
     st.builds(Event, LAUNCH_ID, PLAIN_KINDS, SEQUENCE),
     st.builds(
-        Event, LAUNCH_ID, st.just(EventKind.READY), SEQUENCE, address=ADDRESS, port=st.integers(1, 65535)
+        Event,
+        LAUNCH_ID,
+        st.sampled_from([EventKind.READY, EventKind.ALIVE]),
+        SEQUENCE,
+        address=ADDRESS,
+        port=st.integers(1, 65535),
     ),
     st.builds(
         Event,
@@ -82,7 +95,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=10,
 )
-PARSERS = [parse_claim, parse_event, parse_claim_answer]
+PARSERS = [parse_claim, parse_event, parse_claim_answer, parse_stop]
 
 CLAIM = {
     "ticket": "a" * 64,
@@ -90,6 +103,7 @@ CLAIM = {
     "job_id": "42",
     "node": "nid001",
     "jupyterhub_version": "6.1.1",
+    "hosts": ["nid001", "10.0.0.7", "fd00:7::1"],
 }
 READY = {"launch_id": "c" * 32, "kind": "ready", "sequence": 3, "address": "10.0.0.7", "port": 40000}
 ALIVE = {"launch_id": "c" * 32, "kind": "alive", "sequence": 4}
@@ -107,7 +121,10 @@ ANSWER = {
     "start_directory": "/home/alice",
     "vscode": True,
     "jupyterhub_version": "6.1.1",
+    "tls": None,
 }
+TLS = {"key": "k", "certificate": "c", "authority": "a"}
+STOP = {"nonce": "b" * 64}
 WHOLE = [
     (parse_claim, CLAIM),
     (parse_event, READY),
@@ -115,6 +132,7 @@ WHOLE = [
     (parse_event, STOPPING),
     (parse_event, EXIT),
     (parse_claim_answer, ANSWER),
+    (parse_stop, STOP),
 ]
 
 
@@ -157,7 +175,12 @@ class TestRoundTrip:
     @given(EVENTS)
     def test_an_event_carries_only_the_fields_of_its_kind(self, event):
         sent = set(json.loads(encode(event)))
-        own = {EventKind.READY: {"address", "port"}, EventKind.STOPPING: {"reason", "message", "exit_code"}}
+        where = {"address", "port"}
+        own = {
+            EventKind.READY: where,
+            EventKind.ALIVE: where,
+            EventKind.STOPPING: {"reason", "message", "exit_code"},
+        }
         assert sent - {"launch_id", "kind", "sequence"} <= own.get(event.kind, set())
 
     @pytest.mark.parametrize("character", ["x", "é", "\U0001f600", "\0", "\udcff"])
@@ -206,7 +229,7 @@ class TestAnythingElseIsRefused:
     def test_an_unknown_field(self, parse, values):
         assert refused(parse, {**values, "admin": True}) == "unknown fields: admin"
 
-    @pytest.mark.parametrize("name", ["address", "port", "reason", "message", "exit_code"])
+    @pytest.mark.parametrize("name", ["address", "reason", "message", "exit_code"])
     def test_a_field_of_another_kind_of_event(self, name):
         assert name in refused(parse_event, {**ALIVE, name: READY.get(name) or STOPPING.get(name, 0)})
 
@@ -224,16 +247,27 @@ class TestAnythingElseIsRefused:
             (parse_event, EXIT, "ticket"),
             (parse_claim_answer, ANSWER, "launch_id"),
             (parse_claim_answer, ANSWER, "launch_key"),
+            (parse_stop, STOP, "nonce"),
         ],
     )
     @pytest.mark.parametrize("tail", ["\n", " ", "\0", "\r\n", "\u2028"])
     def test_a_trailing_newline_or_blank(self, parse, values, name, tail):
         assert name in refused(parse, {**values, name: values[name] + tail})
 
+    def test_an_alive_that_tells_a_port_without_an_address(self):
+        assert refused(parse_event, {**ALIVE, "port": 40000}) == "address: missing"
+
     @pytest.mark.parametrize("wrong", [None, True, 1, 1.5, [], {}, ["a" * 64], {"a" * 64: 1}])
-    @pytest.mark.parametrize("name", sorted(CLAIM))
+    @pytest.mark.parametrize("name", sorted(set(CLAIM) - {"hosts"}))
     def test_a_claim_with_a_field_that_is_no_text(self, name, wrong):
         assert name in refused(parse_claim, {**CLAIM, name: wrong})
+
+    @pytest.mark.parametrize(
+        "wrong",
+        ["nid001", None, [1], [["nid001"]], ["-h"], ["a b"], ["10.0.0.7/8"], ["nid001\n"], ["n"] * 41],
+    )
+    def test_a_claim_whose_hosts_are_none(self, wrong):
+        assert "hosts" in refused(parse_claim, {**CLAIM, "hosts": wrong})
 
     @pytest.mark.parametrize(
         ("values", "name"),
@@ -300,12 +334,17 @@ class TestAnythingElseIsRefused:
             ("vscode", 1),
             ("vscode", "true"),
             ("vscode", None),
+            ("tls", False),
+            ("tls", {}),
+            ("tls", {**TLS, "key": None}),
+            ("tls", {**TLS, "more": ""}),
+            ("tls", ["k", "c", "a"]),
         ],
     )
     def test_an_answer_whose_values_are_not_what_they_should_be(self, name, wrong):
         assert name in refused(parse_claim_answer, {**ANSWER, name: wrong})
 
-    @pytest.mark.parametrize("parse", [parse_claim, parse_event])
+    @pytest.mark.parametrize("parse", [parse_claim, parse_event, parse_stop])
     def test_a_message_that_is_too_long_is_not_even_read(self, parse):
         with pytest.raises(ProtocolError, match="longer than 16384 bytes"):
             parse(b" " * (MAX_MESSAGE_BYTES + 1))
@@ -368,7 +407,7 @@ class TestSecrets:
     def test_tickets_nonces_and_ids_are_random_and_of_the_protocols_form(self):
         assert re.fullmatch(r"[0-9a-f]{64}", new_ticket())
         assert re.fullmatch(r"[0-9a-f]{64}", new_nonce())
-        assert re.fullmatch(r"[0-9a-f]{32}", new_launch_id())
+        assert re.fullmatch(r"[0-9a-f]{32}", new_launch_id(b"secret"))
         assert len({new_ticket() for _ in range(100)} | {new_nonce() for _ in range(100)}) == 200
 
     def test_of_a_ticket_only_a_hash_is_kept(self):
@@ -409,12 +448,37 @@ class TestSecrets:
         assert probe_proof("a" * 64, nonce) != probe_proof("b" * 64, nonce)
         assert not verify("a" * 64, nonce.encode(), probe_proof("a" * 64, nonce))
 
+    def test_what_asks_a_server_to_end_can_not_be_had_from_its_probes(self):
+        nonce = new_nonce()
+        assert stop_proof("a" * 64, nonce) not in (probe_proof("a" * 64, nonce), stop_proof("b" * 64, nonce))
+        assert stop_proof("a" * 64, nonce) != stop_proof("a" * 64, new_nonce())
+
+    def test_the_wish_that_a_server_end_arrives_as_it_was_sent(self):
+        assert parse_stop(encode(Stop("b" * 64))) == Stop("b" * 64)
+
+    def test_a_hub_knows_the_launches_that_it_made(self):
+        made = new_launch_id(b"hub secret")
+        assert made_here(b"hub secret", made)
+        assert not made_here(b"another hub", made)
+
+    @pytest.mark.parametrize("launch_id", ["", "c" * 32, "c" * 31, "\u0661" * 32, "C" * 32])
+    def test_no_other_text_is_a_launch_of_this_hub(self, launch_id):
+        assert not made_here(b"hub secret", launch_id)
+
+    def test_an_api_token_follows_from_the_hubs_secret_and_the_launch_and_is_not_the_launch_key(self):
+        token = derive_api_token(b"hub secret", "c" * 32)
+        assert token == derive_api_token(b"hub secret", "c" * 32)
+        assert token != derive_api_token(b"hub secret", "d" * 32)
+        assert token != derive_launch_key(b"hub secret", "c" * 32)
+        assert re.fullmatch(r"[0-9a-f]{64}", token)
+
     @pytest.mark.parametrize(
         "message",
         [
             Claim("5ecre7", "b" * 64, "1", "nid001", "6.1.1"),
             ClaimAnswer("c" * 32, "5ecre7", {"TOKEN": "5ecre7"}, [], [], [], "", None, "/", True, "6.1.1"),
             ScriptExit("5ecre7", 0),
+            Tls("5ecre7", "certificate", "authority"),
         ],
     )
     def test_no_secret_shows_when_a_message_is_printed(self, message):

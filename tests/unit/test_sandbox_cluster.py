@@ -106,6 +106,13 @@ def test_its_batch_template_comes_along(mesa, tmp_path):
     assert (tmp_path / "hub/own.sh.j2").read_text() == own.read_text()
 
 
+def test_a_file_under_another_name_is_another_file(mesa, tmp_path):
+    again = SandboxCluster(mesa, {"name": "butte", "title": "Butte"})
+    cluster = written(again, tmp_path)
+    assert (again.name, cluster.name, cluster.title) == ("butte", "butte", "Butte")
+    assert [path.name for path in (tmp_path / "hub").glob("*.yaml")] == ["butte.yaml"]
+
+
 def test_a_file_with_mistakes_is_refused_before_anything_starts(mesa):
     mesa.write_text("name: mesa\n")
     with pytest.raises(InvalidFile, match="firecrest"):

@@ -246,7 +246,7 @@ class TestUpToJupyterLab:
             "launcher.singleuser",
             *(
                 f"launcher.singleuser.{name}"
-                for name in ("entry", "hub", "listener", "preflight", "reporter")
+                for name in ("entry", "hub", "listener", "preflight", "reporter", "tls")
             ),
         }
 

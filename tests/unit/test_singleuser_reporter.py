@@ -97,6 +97,17 @@ class TestOrder:
         assert numbers == sorted(set(numbers))
 
 
+class TestWhere:
+    """A hub that was restarted may have lost where a server is."""
+
+    def test_before_it_is_ready_a_node_says_only_that_it_is_alive(self, reporter):
+        assert reporter._alive() == Event(LAUNCH_ID, EventKind.ALIVE, 0)
+
+    def test_after_that_each_alive_says_where_its_server_is(self, reporter, hub):
+        deliver(reporter, EventKind.READY, address="127.0.0.1", port=40000)
+        assert reporter._alive() == Event(LAUNCH_ID, EventKind.ALIVE, 0, address="127.0.0.1", port=40000)
+
+
 class TestOutage:
     @pytest.mark.parametrize(
         "answer",
@@ -125,7 +136,24 @@ class TestOutage:
         hub.answers = [answer]
         deliver(reporter, EventKind.STARTING)
         assert kills == []
-        assert clock.now - 1000 > 100
+        assert clock.now - 1000 > 600
+
+    def test_a_hub_that_is_on_its_way_is_told_of_a_ready_server_as_soon_as_it_listens(
+        self, reporter, hub, clock
+    ):
+        hub.answers = [*[(503, b"")] * 500, NOTED]
+        deliver(reporter, EventKind.READY, address="127.0.0.1", port=40000)
+        assert clock.now - 1000 > 3600
+        assert max(clock.naps) <= 15
+
+    @pytest.mark.parametrize("answer", [(0, b""), (502, b""), (503, b""), (404, b"Not Found"), (403, b"")])
+    def test_an_alive_that_the_hub_has_not_heard_comes_again_sooner(self, reporter, hub, answer):
+        assert reporter._pause() >= 0.8 * 300
+        hub.answers = [answer, NOTED]
+        deliver(reporter, EventKind.ALIVE)
+        assert 0.8 * 60 <= reporter._pause() <= 1.2 * 60
+        deliver(reporter, EventKind.ALIVE)
+        assert reporter._pause() >= 0.8 * 300
 
     def test_a_refused_connection_does_not_end_the_session(self, reporter, hub, kills):
         hub.close()
@@ -174,6 +202,16 @@ class TestUnwanted:
         deliver(reporter, EventKind.ALIVE)
         assert kills == [(os.getpid(), signal.SIGTERM)]
         assert reporter.reason == "not-wanted"
+
+    def test_a_hub_that_is_on_its_way_again_has_not_said_that_it_does_not_want_a_session(
+        self, reporter, hub, kills, clock
+    ):
+        deliver(reporter, EventKind.READY, address="127.0.0.1", port=40000)
+        for answer in (OUR_410, (503, b""), OUR_410):
+            hub.answers = [answer]
+            deliver(reporter, EventKind.ALIVE)
+            clock.now += 400
+        assert kills == []
 
     def test_an_unwanted_session_asks_more_often(self, reporter, hub):
         assert reporter._pause() >= 0.8 * 300

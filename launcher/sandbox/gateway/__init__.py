@@ -5,8 +5,8 @@ of eth-cscs/firecrest-v2 for what those don't show. It serves what a spawner nee
 try with pyfirecrest: the status of the system, jobs, and looking at files.
 """
 
-from launcher.sandbox.gateway.answers import Answer, Dropped
+from launcher.sandbox.faults import Answer, Dropped, Fault
 from launcher.sandbox.gateway.app import Gateway
-from launcher.sandbox.gateway.faults import Fault, Faults
+from launcher.sandbox.gateway.faults import Faults
 
 __all__ = ["Answer", "Dropped", "Fault", "Faults", "Gateway"]

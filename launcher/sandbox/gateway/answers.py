@@ -3,34 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from launcher.sandbox.accounts import Account
+from launcher.sandbox.faults import Answer
 
 TIMED_OUT = "Command execution timeout limit exceeded."
 """What is said of a command that takes too long."""
 
 _TRUE = frozenset({"1", "on", "t", "true", "y", "yes"})
 _FALSE = frozenset({"0", "off", "f", "false", "n", "no"})
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer.
-
-    Attributes:
-        status: HTTP status.
-        body: Sent as JSON, or as it is if it is text; None sends no body.
-        cut: Send only this share (0 to 1) of the body, having promised all of it, and hang up.
-    """
-
-    status: int
-    body: Mapping[str, Any] | str | None = None
-    cut: float | None = None
-
-
-class Dropped(Exception):
-    """The connection is closed without an answer."""
 
 
 class Refusal(Exception):

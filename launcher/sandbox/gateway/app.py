@@ -20,7 +20,9 @@ from launcher.sandbox.gateway.filesystem import Files
 from launcher.sandbox.gateway.jobs import Jobs
 from launcher.sandbox.gateway.status import Status
 from launcher.sandbox.gateway.tokens import Tokens
+from launcher.sandbox.gateway.traffic import Traffic
 from launcher.sandbox.scheduler import Scheduler
+from launcher.sandbox.serving import hang_up
 
 MAX_BODY = 5 * 1024 * 1024
 """Bytes: the connection of a longer request is closed."""
@@ -43,7 +45,8 @@ class Gateway:
 
     Attributes:
         url: Where it listens, once it was started.
-        requests: (method, path template) → how many came.
+        traffic: Counts of what came: of what, by whom, at once.
+        private_jobs: Whether people see nobody's jobs but their own, as with Slurm's `PrivateData=jobs`.
         faults: What tests put into its answers.
     """
 
@@ -73,18 +76,29 @@ class Gateway:
             self.faults,
             scheduler_healthy=lambda: self._status.healthy,
         )
-        self._routes = _routes(
-            self._status,
-            Jobs(scheduler, people, operators, command_timeout),
-            Files(system, file_systems),
-        )
+        self._jobs = Jobs(scheduler, people, operators, command_timeout)
+        self._routes = _routes(self._status, self._jobs, Files(system, file_systems))
         self._server: HTTPServer | None = None
         self._watch: asyncio.Task[None] | None = None
 
     @property
+    def traffic(self) -> Traffic:
+        """Counts of what came."""
+        return self._desk.traffic
+
+    @property
     def requests(self) -> Counter[tuple[str, str]]:
         """(method, path template) → how many came."""
-        return self._desk.requests
+        return self.traffic.requests
+
+    @property
+    def private_jobs(self) -> bool:
+        """Whether people see nobody's jobs but their own."""
+        return self._jobs.private
+
+    @private_jobs.setter
+    def private_jobs(self, private: bool) -> None:
+        self._jobs.private = private
 
     async def start(self, port: int = 0) -> None:
         """Listen on 127.0.0.1.
@@ -113,10 +127,9 @@ class Gateway:
         if self._server is None or self._watch is None:
             return
         self._server.stop()
-        tasks = [self._watch, *self._desk.handling]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
+        await hang_up(self._desk.handling)
         await self._server.close_all_connections()
         self._server = self._watch = None
 

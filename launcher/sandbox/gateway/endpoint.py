@@ -1,7 +1,5 @@
 """From an HTTP request to an answer: faults, token, system, errors, access log."""
 
-import asyncio
-import json
 import logging
 import re
 import time
@@ -9,19 +7,19 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any
 
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from launcher.sandbox.accounts import Account
-from launcher.sandbox.gateway.answers import Answer, Call, Dropped, Refusal
+from launcher.sandbox.faults import Answer, Asked
+from launcher.sandbox.gateway.answers import Call, Refusal
 from launcher.sandbox.gateway.faults import Faults
 from launcher.sandbox.gateway.tokens import Tokens
+from launcher.sandbox.gateway.traffic import Traffic
+from launcher.sandbox.serving import Handling, respond
 
 log = logging.getLogger("launcher.sandbox.gateway")
 
@@ -84,7 +82,7 @@ class Desk:
         tokens: Says whose a token is.
         faults: What tests put in.
         scheduler_healthy: Whether the scheduler answered when it was last looked at.
-        requests: (method, template) → count.
+        traffic: Counts of what came.
         sessions: Commands that run.
         handling: Calls that are being answered.
     """
@@ -94,9 +92,9 @@ class Desk:
     tokens: Tokens
     faults: Faults
     scheduler_healthy: Callable[[], bool]
-    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    traffic: Traffic = field(default_factory=Traffic)
     sessions: Sessions = field(default_factory=Sessions)
-    handling: set[asyncio.Task[Answer]] = field(default_factory=set)
+    handling: Handling = field(default_factory=set)
 
 
 class Endpoint(RequestHandler):
@@ -107,7 +105,6 @@ class Endpoint(RequestHandler):
         self._desk = desk
         self._template = template
         self._routes = routes or {}
-        self._user: str | None = None
 
     def set_default_headers(self) -> None:
         """Trace ids come back as they were sent; the version is what development servers say."""
@@ -120,50 +117,44 @@ class Endpoint(RequestHandler):
     async def get(self, **path: str) -> None:
         """Answer any method."""
         began = time.perf_counter()
-        task = asyncio.create_task(self._faulty(path))
-        self._desk.handling.add(task)
-        task.add_done_callback(self._desk.handling.discard)
-        status = "-"
+        desk, method = self._desk, self.request.method or ""
+        refusal: Refusal | None = None
         try:
-            answer = await task
-            status = str(answer.status)
-            await self._send(answer)
-        except (Dropped, StreamClosedError):
-            self._hang_up()
-        except asyncio.CancelledError:
-            self._hang_up()
-            if not task.cancelled():
-                raise
-        finally:
-            _log_access(self.request, status, self._user, time.perf_counter() - began)
+            user = desk.tokens.user(self.request.headers.get("Authorization", ""))
+        except Refusal as no:
+            user, refusal = "", no
+        call = Asked(
+            method, self._template, self.request.path, user, lambda: self._handled(user, refusal, path)
+        )
+        counting = desk.traffic.counted(user, method, self._template)
+        status = "-"
+        with counting if method in self._routes else nullcontext():
+            try:
+                status = await respond(self, call, desk.faults, desk.handling)
+            finally:
+                _log_access(self.request, status, user, time.perf_counter() - began)
 
     post = put = delete = patch = head = options = get
 
-    async def _faulty(self, path: Mapping[str, str]) -> Answer:
-        method = self.request.method or ""
-        if method in self._routes:
-            self._desk.requests[method, self._template] += 1
-        fault = self._desk.faults.find(method, self._template, self.request.path)
-        if fault:
-            return await fault.act(lambda: self._handled(method, path))
-        return await self._handled(method, path)
-
-    async def _handled(self, method: str, path: Mapping[str, str]) -> Answer:
+    async def _handled(self, user: str, refusal: Refusal | None, path: Mapping[str, str]) -> Answer:
+        route = self._routes.get(self.request.method or "")
+        if route is None:
+            no = Refusal(405, "Method Not Allowed") if self._routes else Refusal(404, "Not Found")
+            return no.answer(None)
+        if refusal:
+            return refusal.answer(None)
         try:
-            return await self._operated(method, path)
-        except Refusal as refusal:
-            return refusal.answer(self._user)
+            return await self._operated(route, user, path)
+        except Refusal as no:
+            return no.answer(user)
         except Exception as error:  # noqa: BLE001 - the server goes on, and the caller gets an answer
             where = "".join(traceback.format_tb(error.__traceback__))
             # Not its message: that may hold a script.
-            log.error("%s in %s %s\n%s", type(error).__name__, method, self._template, where)
-            return Refusal(500, "An error occurred during the request process").answer(self._user)
+            log.error("%s in %s %s\n%s", type(error).__name__, route.method, self._template, where)
+            return Refusal(500, "An error occurred during the request process").answer(user)
 
-    async def _operated(self, method: str, path: Mapping[str, str]) -> Answer:
-        desk, route = self._desk, self._routes.get(method)
-        if route is None:
-            raise Refusal(405, "Method Not Allowed") if self._routes else Refusal(404, "Not Found")
-        self._user = desk.tokens.user(self.request.headers.get("Authorization", ""))
+    async def _operated(self, route: Route, user: str, path: Mapping[str, str]) -> Answer:
+        desk = self._desk
         if path.get("system", desk.system).lower() != desk.system.lower():
             raise Refusal(404, "System not found")
         if route.template.startswith("/compute/") and not desk.scheduler_healthy():
@@ -171,8 +162,8 @@ class Endpoint(RequestHandler):
                 503, f"The scheduler service for the requested system ({desk.system}) is unhealthy."
             )
         call = Call(
-            user=self._user,
-            person=desk.accounts.get(self._user),
+            user=user,
+            person=desk.accounts.get(user),
             path=path,
             query={
                 name: values[-1].decode(errors="replace")
@@ -180,33 +171,10 @@ class Endpoint(RequestHandler):
             },
             body=self.request.body,
         )
-        with desk.sessions.opened(self._user, route.sessions):
+        with desk.sessions.opened(user, route.sessions):
             return await route.operation(call)
 
-    async def _send(self, answer: Answer) -> None:
-        body = b"" if answer.body is None else _encoded(answer.body)
-        self.set_status(answer.status)
-        if answer.body is not None:
-            kind = "text/html; charset=utf-8" if isinstance(answer.body, str) else "application/json"
-            self.set_header("Content-Type", kind)
-        if answer.cut is None:
-            await self.finish(body or None)
-            return
-        phrase = HTTPStatus(answer.status).phrase
-        head = f"HTTP/1.1 {answer.status} {phrase}\r\nContent-Length: {len(body)}\r\n"
-        stream = self.detach()
-        await stream.write(f"{head}\r\n".encode() + body[: int(len(body) * answer.cut)])
-        stream.close()
 
-    def _hang_up(self) -> None:
-        if not self._finished:
-            self.detach().close()
-
-
-def _encoded(body: Mapping[str, Any] | str) -> bytes:
-    return body.encode() if isinstance(body, str) else json.dumps(body).encode()
-
-
-def _log_access(request: HTTPServerRequest, status: str, user: str | None, seconds: float) -> None:
+def _log_access(request: HTTPServerRequest, status: str, user: str, seconds: float) -> None:
     path = request.path.encode("unicode_escape").decode()
     log.info("%s %s %s %s %.0f ms", request.method, path, status, user or "-", seconds * 1000)

@@ -1,155 +1,101 @@
-"""Faults that tests put into the gateway's answers.
-
-A fault stands around the handling of one call: it may let the call through or not, wait, and change what
-comes back. Of the faults that match a call the one that was put in first acts.
-"""
+"""Faults that tests put into the gateway's answers: FirecREST's, Slurm's, and of what lies between."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from launcher.sandbox.gateway.answers import Answer, Dropped, Refusal
+from launcher.sandbox import faults
+from launcher.sandbox.faults import Answer, Asked, Fault
+from launcher.sandbox.gateway.answers import TIMED_OUT, Refusal
 
-Handle = Callable[[], Awaitable[Answer]]
-"""Carries the call out."""
+_JOBS = "/compute/{system}/jobs"
+_JOB = f"{_JOBS}/{{job}}"
+_METADATA = f"{_JOB}/metadata"
+_SYSTEMS = "/status/systems"
+_USERINFO = "/status/{system}/userinfo"
+_NODES, _PARTITIONS = "/status/{system}/nodes", "/status/{system}/partitions"
 
-Act = Callable[["Fault", Handle], Awaitable[Answer]]
+_FAILED = "Error executing Slurm command."
+_Table = Mapping[tuple[str, str], tuple[int, str]]
+"""(method, path template) → status and message."""
 
-
-class Fault:
-    """One fault; as a context manager it is removed at the end.
-
-    Attributes:
-        hits: How many calls it acted on.
-        acted: Set with the first.
-        removed: Set once it acts no more.
-    """
-
-    def __init__(self, act: Act, method: str, path: str, times: int | None) -> None:
-        self.hits = 0
-        self.acted = asyncio.Event()
-        self.removed = asyncio.Event()
-        self._act = act
-        self._method = method
-        self._path = path
-        self._times = times
-
-    def remove(self) -> None:
-        """Let calls through from now on, and hang up on those that hang."""
-        self.removed.set()
-
-    def matches(self, method: str, template: str, path: str) -> bool:
-        """Whether it acts on a call, given its path and the template of that path."""
-        return (
-            not self.removed.is_set()
-            and (self._times is None or self.hits < self._times)
-            and fnmatchcase(method, self._method)
-            and (template == self._path or fnmatchcase(path, self._path))
-        )
-
-    async def act(self, handle: Handle) -> Answer:
-        """Act on one call."""
-        self.hits += 1
-        self.acted.set()
-        return await self._act(self, handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
+_NO_ACCOUNTING: _Table = {("GET", path): (500, _FAILED) for path in (_JOBS, _JOB, _USERINFO)}
+_NO_CONTROLLER: _Table = {
+    ("GET", _JOBS): (500, _FAILED),
+    ("GET", _JOB): (500, _FAILED),
+    ("GET", _METADATA): (500, "()"),
+    ("GET", _NODES): (500, _FAILED),
+    ("GET", _PARTITIONS): (500, _FAILED),
+    ("POST", _JOBS): (500, "('Channel not open for sending',)"),
+    ("DELETE", _JOB): (408, TIMED_OUT),
+}
 
 
-class Faults:
-    """The faults of one gateway.
-
-    Every method that adds one takes `method` (`*`, `GET`), `path` (a template such as
-    `/compute/{system}/jobs/{job}`, or a glob over the path that was asked for) and `times` (how many calls,
-    None until it is removed). With `after`, the call is carried out and only its answer is lost: a
-    submit that fails this way has submitted.
-    """
-
-    def __init__(self) -> None:
-        self._faults: list[Fault] = []
-
-    def find(self, method: str, template: str, path: str) -> Fault | None:
-        """The fault that acts on a call."""
-        return next((fault for fault in self._faults if fault.matches(method, template, path)), None)
-
-    def clear(self) -> None:
-        """Remove all."""
-        for fault in self._faults:
-            fault.remove()
-        self._faults.clear()
-
-    def add(self, act: Act, *, method: str = "*", path: str = "*", times: int | None = None) -> Fault:
-        """A fault of one's own: `act` gets it and a function that carries the call out."""
-        fault = Fault(act, method, path, times)
-        self._faults.append(fault)
-        return fault
-
-    def hang(self, *, after: bool = False, **where: Any) -> Fault:
-        """No answer; the connection is closed when the fault is removed."""
-
-        async def act(fault: Fault, handle: Handle) -> Answer:
-            if after:
-                await handle()
-            await fault.removed.wait()
-            raise Dropped
-
-        return self.add(act, **where)
-
-    def drop(self, *, after: bool = False, **where: Any) -> Fault:
-        """The connection closes without an answer."""
-
-        async def act(_: Fault, handle: Handle) -> Answer:
-            if after:
-                await handle()
-            raise Dropped
-
-        return self.add(act, **where)
-
-    def delay(self, seconds: float, **where: Any) -> Fault:
-        """The right answer, late."""
-
-        async def act(_: Fault, handle: Handle) -> Answer:
-            await asyncio.sleep(seconds)
-            return await handle()
-
-        return self.add(act, **where)
-
-    def answer(self, answer: Answer, *, after: bool = False, **where: Any) -> Fault:
-        """Another answer: a proxy's HTML page, half a JSON document."""
-
-        async def act(_: Fault, handle: Handle) -> Answer:
-            if after:
-                await handle()
-            return answer
-
-        return self.add(act, **where)
+class Faults(faults.Faults):
+    """The faults of one gateway, where `user` is the token's `preferred_username`."""
 
     def error(self, status: int, message: str, *, after: bool = False, **where: Any) -> Fault:
         """An error in FirecREST's shape."""
         return self.answer(Refusal(status, message).answer(None), after=after, **where)
 
-    def truncate(self, share: float = 0.5, **where: Any) -> Fault:
-        """The connection closes after this share of the body."""
+    # ---- what is behind FirecREST is down
 
-        async def act(_: Fault, handle: Handle) -> Answer:
-            return replace(await handle(), cut=share)
+    def accounting_down(self, **where: Any) -> Fault:
+        """Slurm's accounting is down: no job and nobody's accounts can be told; all else works."""
+        return self._refusing(_NO_ACCOUNTING, 0, **where)
+
+    def controller_down(self, *, noticed: bool, after: float = 5, **where: Any) -> Fault:
+        """Slurm's controller is down, for jobs as for answers: nothing that is asked for happens.
+
+        Args:
+            noticed: Whether FirecREST has looked at its health since: then it refuses at once.
+            after: Seconds for which it waits for an answer until then.
+            **where: As everywhere.
+        """
+        return self._unhealthy(**where) if noticed else self._refusing(_NO_CONTROLLER, after, **where)
+
+    def ssh_busy(self, **where: Any) -> Fault:
+        """The caller has more commands running than sshd allows."""
+
+        async def act(_: Fault, call: Asked) -> Answer:
+            if call.template == _SYSTEMS:
+                return await call()
+            return Refusal(500, "Unable to open a new SSH channel.").answer(call.user)
 
         return self.add(act, **where)
+
+    def _refusing(self, table: _Table, after: float, **where: Any) -> Fault:
+        async def act(_: Fault, call: Asked) -> Answer:
+            refusal = table.get((call.method, call.template))
+            if refusal is None:
+                return await call()
+            await asyncio.sleep(after)
+            return Refusal(*refusal).answer(call.user)
+
+        return self.add(act, **where)
+
+    def _unhealthy(self, **where: Any) -> Fault:
+        async def act(_: Fault, call: Asked) -> Answer:
+            if call.template.startswith("/compute/"):
+                system = call.path.split("/")[2]
+                message = f"The scheduler service for the requested system ({system}) is unhealthy."
+                return Refusal(503, message).answer(call.user)
+            answer = await call()
+            if call.template == _SYSTEMS and isinstance(answer.body, dict):
+                systems = [_without_scheduler(system) for system in answer.body["systems"]]
+                return replace(answer, body={"systems": systems})
+            return answer
+
+        return self.add(act, **where)
+
+    # ---- answers that are wrong
 
     def empty(self, **where: Any) -> Fault:
         """Every list in the answer is empty."""
 
-        async def act(_: Fault, handle: Handle) -> Answer:
-            answer = await handle()
+        async def act(_: Fault, call: Asked) -> Answer:
+            answer = await call()
             if not isinstance(answer.body, dict):
                 return answer
             body = {key: [] if isinstance(value, list) else value for key, value in answer.body.items()}
@@ -157,30 +103,47 @@ class Faults:
 
         return self.add(act, **where)
 
-    def jobs(self, change: Callable[[dict[str, Any]], dict[str, Any]], **where: Any) -> Fault:
-        """Every job in the answer, changed."""
+    def leaving_out(self, *job_ids: str, **where: Any) -> Fault:
+        """Lists of jobs hold all but these, as if they had ended long ago."""
+        return self.jobs(lambda job: None if job["jobId"] in job_ids else job, **{"path": _JOBS, **where})
 
-        async def act(_: Fault, handle: Handle) -> Answer:
-            answer = await handle()
+    def jobs(self, change: Callable[[dict[str, Any]], dict[str, Any] | None], **where: Any) -> Fault:
+        """Every job in the answer, changed; one that is changed to None is not there."""
+
+        async def act(_: Fault, call: Asked) -> Answer:
+            answer = await call()
             if not isinstance(answer.body, dict) or "jobs" not in answer.body:
                 return answer
-            return replace(answer, body={"jobs": [change(job) for job in answer.body["jobs"]]})
+            changed = [change(job) for job in answer.body["jobs"]]
+            return replace(answer, body={"jobs": [job for job in changed if job is not None]})
 
         return self.add(act, **where)
 
     def state(self, state: str, reason: str = "None", **where: Any) -> Fault:
         """Every job in the answer is in this state."""
-        return self.jobs(
-            lambda job: {**job, "status": {**job["status"], "state": state, "stateReason": reason}}, **where
-        )
+
+        def change(job: dict[str, Any]) -> dict[str, Any]:
+            # What metadata tells of a job has no state.
+            status = job.get("status")
+            return {**job, "status": {**status, "state": state, "stateReason": reason}} if status else job
+
+        return self.jobs(change, **where)
 
     def backwards(self, **where: Any) -> Fault:
         """Accounting's row of defaults, seen for 1 to 4 s after a start: a running job looks pending."""
         return self.jobs(_row_of_defaults, **where)
 
 
+def _without_scheduler(system: dict[str, Any]) -> dict[str, Any]:
+    health = [
+        {**service, "healthy": False} if service["serviceType"] == "scheduler" else service
+        for service in system["servicesHealth"] or []
+    ]
+    return {**system, "servicesHealth": health}
+
+
 def _row_of_defaults(job: dict[str, Any]) -> dict[str, Any]:
-    if job["status"]["state"] != "RUNNING":
+    if job.get("status", {}).get("state") != "RUNNING":
         return job
     return {
         **job,

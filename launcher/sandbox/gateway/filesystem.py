@@ -9,7 +9,8 @@ from posixpath import normpath
 from typing import Any
 
 from launcher.sandbox.accounts import Account, as_account
-from launcher.sandbox.gateway.answers import Answer, Call, Refusal
+from launcher.sandbox.faults import Answer
+from launcher.sandbox.gateway.answers import Call, Refusal
 
 MAX_OUTPUT = 5 * 1024 * 1024
 """Bytes of a command's output that are taken."""

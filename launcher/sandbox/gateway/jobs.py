@@ -11,7 +11,8 @@ from pydantic.alias_generators import to_camel
 
 from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Account
-from launcher.sandbox.gateway.answers import TIMED_OUT, Answer, Call, Refusal, invalid
+from launcher.sandbox.faults import Answer
+from launcher.sandbox.gateway.answers import TIMED_OUT, Call, Refusal, invalid
 from launcher.sandbox.gateway.shapes import has_ended, job_metadata, job_status
 from launcher.sandbox.scheduler import CancelRefused, Job, Scheduler, Submission, SubmitRefused
 
@@ -53,6 +54,10 @@ class Jobs:
         accounts: Log-in name → account.
         operators: Service accounts that may cancel anybody's job.
         command_timeout: Seconds that the scheduler has for an answer.
+
+    Attributes:
+        private: Whether nobody sees another's jobs, operators included: what they may cancel, they know from
+            elsewhere.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Jobs:
         self._scheduler = scheduler
         self._accounts = accounts
         self._operators = operators
+        self.private = False
         self._timeout = command_timeout
         self._questions: set[asyncio.Task[Any]] = set()
 
@@ -112,6 +118,7 @@ class Jobs:
                 job
                 for job in await self._asked(self._scheduler.jobs())
                 if (everybody or job.account_name == call.user)
+                and self._shows(job, call)
                 and (project is None or job.project == project)
                 and (name is None or job.name == name)
                 and (not has_ended(job) or (job.end or 0) >= since)
@@ -119,12 +126,12 @@ class Jobs:
         )
 
     async def info(self, call: Call) -> Answer:
-        """`GET …/jobs/{job}`: anybody's."""
+        """`GET …/jobs/{job}`: anybody's, unless they are private."""
         if not call.job_id.isdigit():
             words = _unexpected(1, f"sacct: fatal: Bad job/step specified: {call.job_id}\n")
             raise Refusal(500, "Error executing Slurm command.", caused_by=[words])
         job = await self._asked(self._scheduler.job(call.job_id))
-        if job is None:
+        if job is None or not self._shows(job, call):
             raise Refusal(404, "Job not found.")
         return self._shown(job)
 
@@ -134,7 +141,7 @@ class Jobs:
             job = await self._in_time(self._scheduler.job(call.job_id))
         except (SandboxError, TimeoutError):
             raise Refusal(500, "()") from None
-        if job is None:
+        if job is None or not self._shows(job, call):
             raise Refusal(404, "Job not found.")
         return Answer(200, {"jobs": [job_metadata(job, own=job.account_name == call.user)]})
 
@@ -159,6 +166,9 @@ class Jobs:
             f"scancel: error: Kill job error on job id {call.job_id}: {why}\n",
             exit_status=210 if job else 0,
         )
+
+    def _shows(self, job: Job, call: Call) -> bool:
+        return not self.private or job.account_name == call.user
 
     def _shown(self, *jobs: Job) -> Answer:
         if any("|" in job.name for job in jobs):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher.errors import SandboxError
-from launcher.sandbox.gateway.answers import TIMED_OUT, Answer, Call, Refusal
+from launcher.sandbox.faults import Answer
+from launcher.sandbox.gateway.answers import TIMED_OUT, Call, Refusal
 from launcher.sandbox.gateway.shapes import node_status, partition_status
 from launcher.sandbox.scheduler import Scheduler
 

@@ -3,8 +3,9 @@
 It runs inside the process that makes it, keeps everything in memory, and listens on 127.0.0.1 only.
 """
 
-from launcher.sandbox.identity.authority import AUDIENCE
+from launcher.sandbox.identity.authority import AUDIENCE, REFRESH_LIFETIME
 from launcher.sandbox.identity.clients import Client
+from launcher.sandbox.identity.faults import Faults
 from launcher.sandbox.identity.server import IdentityProvider
 
-__all__ = ["AUDIENCE", "Client", "IdentityProvider"]
+__all__ = ["AUDIENCE", "REFRESH_LIFETIME", "Client", "Faults", "IdentityProvider"]

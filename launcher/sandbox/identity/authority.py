@@ -30,7 +30,7 @@ CODE_LIFETIME = 60.0
 """Seconds in which a code must be redeemed."""
 
 REFRESH_LIFETIME = 12 * 3600.0
-"""Seconds for which a refresh token is good when nobody uses it."""
+"""Seconds for which a refresh token is usually good when nobody uses it."""
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Authority:
         key: Signs the tokens.
         clients: Who may ask.
         token_lifetime: Seconds for which an access token is good, cut to a whole number.
+        refresh_lifetime: Seconds for which a refresh token is good when nobody uses it.
         clock: Gives the time in seconds since the epoch.
     """
 
@@ -62,12 +63,14 @@ class Authority:
         key: SigningKey,
         clients: Clients,
         token_lifetime: float,
+        refresh_lifetime: float = REFRESH_LIFETIME,
         clock: Callable[[], float],
     ) -> None:
         self._issuer = issuer
         self._key = key
         self._clients = clients
-        self._token_lifetime = int(token_lifetime)
+        self._token_lifetime = token_lifetime
+        self._refresh_lifetime = refresh_lifetime
         self._clock = clock
         self._grants: dict[str, _Grant] = {}
 
@@ -98,11 +101,27 @@ class Authority:
         if kind not in client.grants:
             raise Refusal("unauthorized_client", "This client may not use this grant_type.")
         if kind == "client_credentials":
-            # FirecREST reads the account from preferred_username; this is the name Keycloak gives.
-            return self._answer(client, f"service-account-{client.id}", known_scopes(form))
+            # FirecREST reads the account from preferred_username.
+            return self._answer(client, client.name, known_scopes(form))
         if kind == "authorization_code":
             return self._from_code(client, form)
         return self._from_refresh_token(client, form)
+
+    def asker(self, form: Mapping[str, str], authorization: str = "") -> tuple[str, str]:
+        """Return a token request's grant type and the name in its token, each "" if it can't be told."""
+        kind = form.get("grant_type", "")
+        if kind == "client_credentials":
+            client = self._clients.named(form, authorization)
+            return kind, client.name if client else ""
+        credential = form.get("code" if kind == "authorization_code" else "refresh_token", "")
+        grant = self._grants.get(credential.partition(".")[0])
+        return kind, grant.session.user if grant else ""
+
+    def expire_refresh_tokens(self, user: str | None = None) -> None:
+        """End the time of the refresh tokens of a user, or of all; access tokens stay good."""
+        for grant in self._grants.values():
+            if grant.kind == "refresh_token" and user in (None, grant.session.user):
+                grant.expires = self._clock()
 
     def claims(self, access_token: str) -> dict[str, Any]:
         """Return what the userinfo endpoint tells about an access token's owner.
@@ -159,27 +178,30 @@ class Authority:
         """Answer with a person's tokens, and make the grant's next refresh token the only good one."""
         client, session = grant.request.client, grant.session
         grant.kind, grant.credential = "refresh_token", _credential(grant_id)
-        grant.expires = self._clock() + REFRESH_LIFETIME
+        grant.expires = self._clock() + self._refresh_lifetime
         answer = self._answer(client, session.user, scopes)
         if "refresh_token" in client.grants:
             answer["refresh_token"] = grant.credential
         if "openid" in scopes:
-            claims = {**self._about(session.user), "aud": client.id, "auth_time": int(session.since)}
+            claims = {**self._about(client, session.user), "aud": client.id, "auth_time": int(session.since)}
             answer["id_token"] = self._key.sign(claims if nonce is None else {**claims, "nonce": nonce})
         return answer
 
     def _answer(self, client: Client, user: str, scopes: tuple[str, ...]) -> dict[str, Any]:
         scope = " ".join(scopes)
         jti = secrets.token_urlsafe(16)
-        claims = {**self._about(user), "aud": AUDIENCE, "azp": client.id, "jti": jti, "scope": scope}
+        claims = {**self._about(client, user), "aud": AUDIENCE, "azp": client.id, "jti": jti, "scope": scope}
         return {
             "access_token": self._key.sign(claims),
             "token_type": "Bearer",
-            "expires_in": self._token_lifetime,
+            "expires_in": self._lifetime(client),
             "scope": scope,
         }
 
-    def _about(self, user: str) -> dict[str, Any]:
+    def _lifetime(self, client: Client) -> int:
+        return int(self._token_lifetime if client.token_lifetime is None else client.token_lifetime)
+
+    def _about(self, client: Client, user: str) -> dict[str, Any]:
         """Return the claims that access and ID tokens share (RFC 9068 §2.2, OpenID Connect Core §2)."""
         now = int(self._clock())
         return {
@@ -187,7 +209,7 @@ class Authority:
             "sub": user,
             "preferred_username": user,
             "iat": now,
-            "exp": now + self._token_lifetime,
+            "exp": now + self._lifetime(client),
         }
 
 

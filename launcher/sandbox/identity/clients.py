@@ -35,6 +35,11 @@ class Refusal(Exception):
         self.description = description
         self.status = status
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """The answer's JSON."""
+        return {"error": self.error, "error_description": self.description}
+
 
 @dataclass(frozen=True)
 class Client:
@@ -46,6 +51,8 @@ class Client:
         redirect_uris: Where codes may be sent; matched exactly. May be empty for a service account.
         grants: The values of `grant_type` that it may use.
         post_logout_redirect_uris: Where a browser may be sent after logging out; matched exactly.
+        token_lifetime: Seconds for which its access tokens are good; None for the provider's usual.
+        account: The name in the tokens that it gets for itself; "" for the one that Keycloak gives.
     """
 
     id: str
@@ -53,6 +60,13 @@ class Client:
     redirect_uris: tuple[str, ...] = ()
     grants: frozenset[str] = frozenset({"authorization_code", "refresh_token"})
     post_logout_redirect_uris: tuple[str, ...] = ()
+    token_lifetime: float | None = None
+    account: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name in the tokens that it gets for itself."""
+        return self.account or f"service-account-{self.id}"
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,10 @@ class Clients:
         if client is None or not hmac.compare_digest(secret.encode(), client.secret.encode()):
             raise Refusal("invalid_client", "The client is not known, or its secret is wrong.", status=401)
         return client
+
+    def named(self, form: Mapping[str, str], authorization: str) -> Client | None:
+        """Return the client that a token request says it is of, proven or not."""
+        return self._clients.get(_basic(authorization)[0] if authorization else form.get("client_id", ""))
 
     def may_return_after_logout(self, address: str) -> bool:
         """Tell whether a client registered this address for browsers that have logged out."""

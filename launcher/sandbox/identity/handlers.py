@@ -12,10 +12,13 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest, url_concat
 from tornado.web import Application, HTTPError, RequestHandler
 
+from launcher.sandbox.faults import Answer, Asked
 from launcher.sandbox.identity.authority import GRANTS, Authority
 from launcher.sandbox.identity.clients import SCOPES, AuthorizationRequest, Clients, Refusal, parameters
+from launcher.sandbox.identity.faults import Faults
 from launcher.sandbox.identity.keys import ALGORITHM
 from launcher.sandbox.identity.sessions import Sessions
+from launcher.sandbox.serving import Handling, respond
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ class Parts:
     sessions: Sessions
     authority: Authority
     requests: Counter[str]
+    token_requests: Counter[tuple[str, str]]
+    faults: Faults
+    handling: Handling
     clock: Callable[[], float]
 
     def cookie(self, purpose: str) -> str:
@@ -82,12 +88,11 @@ class _Handler(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self.clear_header("Server")
 
-    def refuse(self, refusal: Refusal, challenge: str = "") -> None:
+    def refuse(self, refusal: Refusal, challenge: str) -> None:
         """Answer with an OAuth error in JSON."""
         self.set_status(refusal.status)
-        if challenge:
-            self.set_header("WWW-Authenticate", challenge)
-        self.finish({"error": refusal.error, "error_description": refusal.description})
+        self.set_header("WWW-Authenticate", challenge)
+        self.finish(refusal.fields)
 
 
 class _Page(_Handler):
@@ -228,13 +233,29 @@ class Authorize(_Page):
 class Token(_Handler):
     """The token endpoint (RFC 6749 §3.2)."""
 
-    def post(self) -> None:
+    async def post(self) -> None:
         """Exchange a code, a refresh token or a client's own secret for tokens."""
+        parts, path = self.parts, self.request.path
+        authorization = self.request.headers.get("Authorization", "")
+        form: dict[str, str] | Refusal
         try:
             form = _form(self.request)
-            self.finish(self.parts.authority.tokens(form, self.request.headers.get("Authorization", "")))
+            asker = parts.authority.asker(form, authorization)
         except Refusal as refusal:
-            self.refuse(refusal, 'Basic realm="sandbox"' if refusal.error == "invalid_client" else "")
+            form, asker = refusal, ("", "")
+        parts.token_requests[asker] += 1
+
+        async def exchange() -> Answer:
+            try:
+                if isinstance(form, Refusal):
+                    raise form
+                return Answer(200, parts.authority.tokens(form, authorization))
+            except Refusal as refusal:
+                if refusal.error == "invalid_client":
+                    self.set_header("WWW-Authenticate", 'Basic realm="sandbox"')
+                return Answer(refusal.status, refusal.fields)
+
+        await respond(self, Asked("POST", path, path, asker[1], exchange), parts.faults, parts.handling)
 
 
 class UserInfo(_Handler):

@@ -11,7 +11,12 @@ from launcher.sandbox.scheduler.slurm import SlurmScheduler
 
 
 async def choose(
-    kind: str, state: Path, accounts: Iterable[Account], partitions: Mapping[str, int] = PARTITIONS
+    kind: str,
+    state: Path,
+    accounts: Iterable[Account],
+    partitions: Mapping[str, int] = PARTITIONS,
+    *,
+    accounting: bool = False,
 ) -> Scheduler:
     """Choose the scheduler of a run.
 
@@ -21,13 +26,14 @@ async def choose(
         state: State directory of the run, which the accounts can pass.
         accounts: Those who submit jobs.
         partitions: Their names, the default one first, and the longest job of each in seconds.
+        accounting: Whether Slurm has accounting; plain processes never have.
 
     Returns:
         A scheduler to start and to stop. To see whether Slurm answers, "auto" has started it already.
     """
     note = ""
     if kind != "process":
-        slurm = SlurmScheduler(state, accounts, partitions)
+        slurm = SlurmScheduler(state, accounts, partitions, accounting=accounting)
         if kind == "slurm":
             return slurm
         try:

@@ -72,6 +72,11 @@ class Kept:
         if self._process.stdin:
             self._process.stdin.close()
 
+    def kill(self) -> None:
+        """Have everything killed at once, the command first, so that nothing of it runs on."""
+        if self._process.stdin and not self._process.stdin.is_closing():
+            self._process.stdin.write(b"KILL\n")
+
     async def wait(self) -> int:
         """Wait until nothing is left of the command; its exit status, or minus the signal that ended it."""
         return await self._process.wait()

@@ -6,6 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from launcher import __version__
@@ -23,6 +24,9 @@ from launcher.sandbox.scheduler.model import (
 from launcher.sandbox.scheduler.notation import exported
 from launcher.sandbox.scheduler.process_job import CLUSTER, NODE, ProcessJob
 
+_TICK = 0.1
+"""Seconds by which two clocks of this machine may differ."""
+
 
 class ProcessScheduler:
     """Runs each job as a process of its account, under a keeper: it ends with all that came of it.
@@ -35,6 +39,11 @@ class ProcessScheduler:
         kill_wait: Seconds from SIGTERM to SIGKILL.
         note: Why nothing better runs the jobs.
         partitions: Their names, the default one first, and the longest job of each in seconds.
+
+    Attributes:
+        reason: Why jobs wait, instead of the true reason; "" for that.
+        expected_start: When jobs that wait are expected to start (seconds since the epoch); None for when the
+            first of those that run will have used up its time.
     """
 
     kind = "process"
@@ -51,6 +60,8 @@ class ProcessScheduler:
         partitions: Mapping[str, int] = PARTITIONS,
     ) -> None:
         self.note = note
+        self.reason = ""
+        self.expected_start: float | None = None
         self._partitions = partitions
         self._spool = state.absolute() / "spool"
         self._slots = slots
@@ -81,7 +92,7 @@ class ProcessScheduler:
         """As `Scheduler.stop`."""
         self._open = False
         for job in self._jobs.values():
-            job.finish(JobState.CANCELLED)
+            job.finish(JobState.CANCELLED, by=job.account.uid)
         await asyncio.gather(*(job.task for job in self._jobs.values() if job.task))
 
     async def submit(self, account: Account, submission: Submission) -> str:
@@ -129,8 +140,29 @@ class ProcessScheduler:
             raise CancelRefused.because(job_id, "Access/permission denied", exit_status=210)
         if job.end is not None:
             raise CancelRefused.because(job_id, "Job/step already completing or completed")
-        job.finish(JobState.CANCELLED)
+        self.end(job_id, JobState.CANCELLED, by=account.uid)
+
+    def end(self, job_id: str, state: JobState, *, at_once: bool = False, by: int = 0) -> None:
+        """End a job as its owner would not: its node dies, an admin cancels it, it is preempted.
+
+        Args:
+            job_id: A job that has not ended.
+            state: Its last state.
+            at_once: Whether its processes are killed, so that not even a trap of the script runs.
+            by: Number of the user who cancels it.
+        """
+        self._jobs[job_id].finish(state, at_once=at_once, by=by)
         self._schedule()
+
+    def requeue(self, job_id: str, *, after: float = 120) -> None:
+        """Kill a running job and put it back into the queue, as Slurm does with those of a node that it lost.
+
+        Args:
+            job_id: A running job.
+            after: Seconds before which it does not start again.
+        """
+        self._jobs[job_id].requeue(time.time() + after)
+        asyncio.get_running_loop().call_later(after + _TICK, self._schedule)
 
     async def nodes(self) -> list[Node]:
         """As `Scheduler.nodes`."""
@@ -168,9 +200,11 @@ class ProcessScheduler:
         free = self._slots - len(self._busy()) if self._open else 0
         full = "Resources"
         for job in self._jobs.values():
-            if job.task or job.end is not None:
+            if not job.waits:
                 continue
-            if job.asked.nodes > 1:
+            if job.begin > time.time():
+                job.reason = "BeginTime"
+            elif job.asked.nodes > 1:
                 job.reason = "PartitionNodeLimit"
             elif job.limit > self._partitions[job.partition]:
                 job.reason = "PartitionTimeLimit"
@@ -184,5 +218,10 @@ class ProcessScheduler:
                 job.reason, full = full, "Priority"
 
     def _shown(self, job: ProcessJob) -> Job:
+        if job.reason == "BeginTime":
+            return job.shown(job.begin)
         ends = [other.start + other.limit for other in self._busy() if other.start]
-        return job.shown(min(ends, default=None) if job.reason == "Resources" else None)
+        usual = min(ends, default=None) if job.reason == "Resources" else None
+        shown = job.shown(usual if self.expected_start is None else self.expected_start)
+        waits = shown.state == JobState.PENDING
+        return replace(shown, reason=self.reason) if waits and self.reason else shown

@@ -21,6 +21,8 @@ from launcher.sandbox.scheduler.notation import expand
 CLUSTER = "sandbox"
 NODE = "nid001"
 _FIRST_PRIORITY = 4294901760
+# What Slurm's accounting shows as the result of a job that was ended so, whatever its script returned.
+_RESULTS = {JobState.TIMEOUT: 0, JobState.NODE_FAIL: 0, JobState.PREEMPTED: 0, JobState.OUT_OF_MEMORY: -125}
 # The job's files are opened with the rights of its account. As with slurmstepd, a job whose files can't be
 # had fails, and one whose directory can't be entered starts in /tmp.
 _START = f"""
@@ -51,6 +53,9 @@ class ProcessJob:
         start: When it started.
         end: When it was over, or its end was decided on.
         result: Exit status of its shell, or minus the signal that ended it.
+        begin: The moment before which it does not start.
+        restarts: How often it was put back into the queue.
+        ended_by: Number of the user who cancelled it.
         task: Runs `execute`, from when it has got a slot.
     """
 
@@ -68,8 +73,12 @@ class ProcessJob:
     start: float | None = None
     end: float | None = None
     result: int = 0
+    begin: float = 0.0
+    restarts: int = 0
+    ended_by: int = 0
     task: asyncio.Task[None] | None = None
     _kept: Kept | None = None
+    _requeued: bool = False
 
     async def execute(self, spool: Path, kill_wait: float) -> None:
         """Run the script; on return none of its processes is left.
@@ -94,15 +103,42 @@ class ProcessJob:
             self.result = await self._watched(self._kept)
         except OSError:
             self.result = -LAUNCH_FAILURE
-        self.finish(JobState.FAILED if self.result else JobState.COMPLETED)
+        if self._requeued:
+            self.result, self._kept, self._requeued = 0, None, False
+        else:
+            self.finish(JobState.FAILED if self.result else JobState.COMPLETED)
         await asyncio.to_thread(shutil.rmtree, spool, ignore_errors=True)
 
-    def finish(self, state: JobState) -> None:
-        """Decide on the job's end, unless it has one, and have its processes ended."""
+    def finish(self, state: JobState, *, at_once: bool = False, by: int = 0) -> None:
+        """Decide on the job's end, unless it has one, and have its processes ended.
+
+        Args:
+            state: Its last state.
+            at_once: Whether they are killed, so that not even a trap of the script runs.
+            by: Number of the user who cancels it.
+        """
         if self.end is None:
-            self.state, self.end = state, time.time()
-            if self._kept:
+            self.state, self.end, self.ended_by = state, time.time(), by
+            if self._kept and at_once:
+                self._kept.kill()
+            elif self._kept:
                 self._kept.end()
+
+    def requeue(self, begin: float) -> None:
+        """Kill a running job's processes; it waits again, to run the same script under the same id.
+
+        Args:
+            begin: The moment before which it does not start.
+        """
+        assert self._kept
+        self.state, self.reason, self.begin = JobState.PENDING, "BeginTime", begin
+        self.start, self.restarts, self._requeued = None, self.restarts + 1, True
+        self._kept.kill()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has neither started nor ended."""
+        return self.end is None and (self.task is None or self.task.done())
 
     def shown(self, expected_start: float | None = None) -> Job:
         """The job as FirecREST shows it.
@@ -115,8 +151,7 @@ class ProcessJob:
         never_ran = self.end is not None and self.start is None
         start = expected_start if waits else self.start
         end = self.end or (start + self.limit if start else math.inf)
-        # Slurm's accounting doesn't tell what ended a job that was over its time.
-        result = 0 if self.state is JobState.TIMEOUT or (never_ran and cancelled) else self.result
+        result = 0 if never_ran and cancelled else _RESULTS.get(self.state, self.result)
         standard_input, standard_output, standard_error = self._files()
         return Job(
             id=self.id,
@@ -126,7 +161,7 @@ class ProcessJob:
             group=_group(self.account.gid),
             project=self.asked.project,
             partition=self.partition,
-            state=f"CANCELLED by {self.account.uid}" if cancelled else str(self.state),
+            state=f"CANCELLED by {self.ended_by}" if cancelled else str(self.state),
             reason=self.reason,
             exit_code=None if waits else max(result, 0),
             signal=None if waits else max(-result, 0),
@@ -203,6 +238,8 @@ class ProcessJob:
             "SUBMIT_DIR": str(self.account.home),
             "SUBMIT_HOST": socket.gethostname(),
         }
+        if self.restarts:
+            slurm["RESTART_COUNT"] = str(self.restarts)
         if self.asked.project:
             slurm["JOB_ACCOUNT"] = self.asked.project
         return (

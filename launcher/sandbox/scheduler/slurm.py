@@ -18,8 +18,10 @@ from launcher.sandbox.scheduler.model import (
     Submission,
     SubmitRefused,
 )
+from launcher.sandbox.scheduler.slurm_accounting import Rows, merge, registrations
 from launcher.sandbox.scheduler.slurm_conf import CLUSTER, KILL_WAIT, NODES
 from launcher.sandbox.scheduler.slurm_daemons import SlurmDaemons
+from launcher.sandbox.scheduler.slurm_operator import SlurmOperator
 from launcher.sandbox.scheduler.slurm_text import (
     JOB_FIELDS,
     NODE_FIELDS,
@@ -45,6 +47,11 @@ class SlurmScheduler:
         state: State directory of the run, which the accounts can pass.
         accounts: Those who submit jobs.
         partitions: Their names, the default one first, and the longest job of each in seconds.
+        accounting: Whether slurmdbd keeps accounts and jobs. Then jobs are shown as FirecREST has them from
+            sacct, slurmdbd must answer for it, and Slurm refuses accounts that somebody does not have.
+
+    Attributes:
+        operator: What whoever runs this Slurm can do to it.
     """
 
     kind = "slurm"
@@ -52,17 +59,24 @@ class SlurmScheduler:
     note = ""
 
     def __init__(
-        self, state: Path, accounts: Iterable[Account], partitions: Mapping[str, int] = PARTITIONS
+        self,
+        state: Path,
+        accounts: Iterable[Account],
+        partitions: Mapping[str, int] = PARTITIONS,
+        *,
+        accounting: bool = False,
     ) -> None:
         self.version = ""
         self._accounts = list(accounts)
-        self._daemons = SlurmDaemons(state / "slurm", partitions)
+        self._accounting = accounting
+        self._daemons = SlurmDaemons(state / "slurm", partitions, accounting=accounting)
+        self.operator = SlurmOperator(self._daemons, self._ask)
         self._scripts: dict[str, str] = {}
         self._cancelled_by: dict[str, int] = {}
 
     async def start(self) -> None:
         """As `Scheduler.start`."""
-        await self._daemons.start(self._ready)
+        await self._daemons.start(self._open_books, self._ready)
         self.version = (await self._ask("sinfo", "--version")).split()[-1]
 
     async def stop(self) -> None:
@@ -70,7 +84,9 @@ class SlurmScheduler:
         # What resists for longer than Slurm waits is ended with the daemons.
         with contextlib.suppress(SandboxError, TimeoutError):
             async with asyncio.timeout(KILL_WAIT + 5):
-                while living := await self._records("squeue", JOB_FIELDS, "--states=PD,CF,R,S,CG"):
+                while self._daemons.whole and (
+                    living := await self._records("squeue", JOB_FIELDS, "--states=PD,CF,R,S,CG")
+                ):
                     await self._run(["scancel", "--quiet", *(record["JobID"] for record in living)])
                     await asyncio.sleep(0.2)
         await self._daemons.stop()
@@ -97,12 +113,23 @@ class SlurmScheduler:
 
     async def jobs(self) -> list[Job]:
         """As `Scheduler.jobs`."""
+        return await self._accounted("--starttime=now-7days") if self._accounting else await self.queue()
+
+    async def queue(self) -> list[Job]:
+        """All jobs as slurmctld knows them, whatever accounting says."""
         records = await self._records("squeue", JOB_FIELDS, "--states=all", "--all", "--array")
         return sorted((self._job(record) for record in records), key=lambda job: int(job.id))
 
     async def job(self, job_id: str) -> Job | None:
         """As `Scheduler.job`."""
-        found = next((job for job in await self.jobs() if job.id == job_id), None)
+        if not self._accounting:
+            return await self.known(job_id)
+        jobs = await self._accounted(f"--jobs={job_id}") if job_id.isdigit() else []
+        return next((job for job in jobs if job.id == job_id), None)
+
+    async def known(self, job_id: str) -> Job | None:
+        """One job as slurmctld knows it, whatever accounting says, with its script."""
+        found = next((job for job in await self.queue() if job.id == job_id), None)
         if found and job_id not in self._scripts:  # submitted by somebody else, such as a job
             _, script, _ = await self._run(["scontrol", "write", "batch_script", job_id, "-"])
             self._scripts[job_id] = script
@@ -112,7 +139,7 @@ class SlurmScheduler:
     async def cancel(self, account: Account, job_id: str) -> None:
         """As `Scheduler.cancel`."""
         if self._shared(account.uid):
-            job = await self.job(job_id)
+            job = await self.known(job_id)
             if job and job.account_name != account.name:
                 raise CancelRefused.because(job_id, "Access/permission denied", exit_status=210)
         status, _, words = await self._run(["scancel", "--verbose", job_id], account=account)
@@ -131,6 +158,21 @@ class SlurmScheduler:
             read_partition(record)
             for record in await self._records("sinfo", PARTITION_FIELDS, "--all", "--sort=#P")
         ]
+
+    async def _accounted(self, *which: str) -> list[Job]:
+        # Both are asked at once, and each must answer, as with FirecREST.
+        question = Rows()
+        output, queue = await asyncio.gather(
+            self._ask("sacct", "--allusers", *question.options, *which), self.queue()
+        )
+        return merge(question.records(output), queue)
+
+    async def _open_books(self) -> bool:
+        status, *_ = await self._run(["sacctmgr", "show", "cluster"])
+        if not status:
+            for command in registrations(account.unix_name for account in self._accounts):
+                await self._ask("sacctmgr", "--immediate", *command)
+        return not status
 
     async def _ready(self) -> bool:
         try:

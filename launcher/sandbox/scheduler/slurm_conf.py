@@ -4,7 +4,7 @@ import os
 import random
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,7 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
-# There is no accounting: what has ended stays known for a day.
-AccountingStorageType=accounting_storage/none
+# What has ended stays known for a day.
 MinJobAge=86400
 # Without cgroups, Slurm finds no process of a job that left its family.
 Epilog={directory}/etc/epilog
@@ -49,6 +48,32 @@ KillWait={kill_wait}
 ReturnToService=2
 MpiDefault=none
 MailProg=/bin/true
+"""
+_WITHOUT_ACCOUNTING = "AccountingStorageType=accounting_storage/none\n"
+_WITH_ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={address}
+AccountingStoragePort={accounting_port}
+# What authenticates to slurmdbd; AuthInfo is not used for it.
+AccountingStoragePass={directory}/munge/socket
+AccountingStorageEnforce=associations,limits,qos
+PreemptType=preempt/qos
+PreemptMode=CANCEL
+"""
+_ACCOUNTING = """\
+DbdHost={host}
+DbdAddr={address}
+DbdPort={accounting_port}
+SlurmUser={user}
+AuthType=auth/munge
+AuthInfo=socket={directory}/munge/socket
+PidFile={directory}/slurmdbd.pid
+# Listen on what the host's name means, not on all addresses.
+CommunicationParameters=NoInAddrAny
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser={user}
+StorageLoc=slurm
 """
 _EPILOG = """\
 #!/bin/sh
@@ -99,40 +124,54 @@ def find_host() -> Host:
     )
 
 
-def write_configuration(directory: Path, host: Host, partitions: Mapping[str, int]) -> None:
-    """Write slurm.conf(5), with free ports, and the epilog that it names.
+def write_configuration(
+    directory: Path, host: Host, partitions: Mapping[str, int], *, accounting: bool
+) -> None:
+    """Write slurm.conf(5), with free ports, slurmdbd.conf(5), and the epilog.
 
     Args:
-        directory: Where all that is Slurm's lies; the two are for its directory `etc`.
+        directory: Where all that is Slurm's lies; the three are for its directory `etc`.
         host: Where the daemons run.
         partitions: Their names, the default one first, and the longest job of each in seconds.
+        accounting: Whether slurmdbd runs.
     """
     epilog = directory / "etc/epilog"
     epilog.write_text(_EPILOG.format(directory=directory), encoding="utf-8")
     epilog.chmod(0o755)
-    (directory / "etc/slurm.conf").write_text(_configuration(directory, host, partitions), encoding="utf-8")
-
-
-def _configuration(directory: Path, host: Host, partitions: Mapping[str, int]) -> str:
     address = socket.gethostbyname(host.name)
-    port, *node_ports = _free_ports(address, 1 + len(NODES))
+    port, accounting_port, *node_ports = _free_ports(address, 2 + len(NODES))
+    values = {
+        "cluster": CLUSTER,
+        "host": host.name,
+        "address": address,
+        "port": port,
+        "accounting_port": accounting_port,
+        "user": caller().pw_name,
+        "directory": directory,
+        "kill_wait": KILL_WAIT,
+    }
+    text = _CONFIGURATION + (_WITH_ACCOUNTING if accounting else _WITHOUT_ACCOUNTING)
+    lines = [*_nodes(host, address, node_ports), *_partitions(partitions), ""]
+    slurm = directory / "etc/slurm.conf"
+    slurm.write_text(text.format_map(values) + "\n".join(lines), encoding="utf-8")
+    if accounting:
+        slurmdbd = directory / "etc/slurmdbd.conf"
+        slurmdbd.touch(mode=0o600)
+        slurmdbd.write_text(_ACCOUNTING.format_map(values), encoding="utf-8")
+
+
+def _nodes(host: Host, address: str, ports: Sequence[int]) -> list[str]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     node = f"NodeHostname={host.name} NodeAddr={address} CPUs={_JOBS_PER_NODE} RealMemory={memory}"
-    nodes = [f"NodeName={name} Port={number} {node}" for name, number in zip(NODES, node_ports, strict=True)]
+    return [f"NodeName={name} Port={port} {node}" for name, port in zip(NODES, ports, strict=True)]
+
+
+def _partitions(partitions: Mapping[str, int]) -> list[str]:
     lines = [
         f"PartitionName={name} Nodes=ALL MaxTime={limit // 60} State=UP" for name, limit in partitions.items()
     ]
     lines[0] += " Default=YES"
-    text = _CONFIGURATION.format(
-        cluster=CLUSTER,
-        host=host.name,
-        address=address,
-        port=port,
-        user=caller().pw_name,
-        directory=directory,
-        kill_wait=KILL_WAIT,
-    )
-    return text + "\n".join([*nodes, *lines, ""])
+    return lines
 
 
 def _free_ports(address: str, count: int) -> list[int]:

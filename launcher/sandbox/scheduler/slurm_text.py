@@ -68,8 +68,8 @@ def read_job(
     waits, cancelled = word == "PENDING", word == "CANCELLED"
     ended = word in JobState.__members__ and JobState(word).ended
     never_ran = ended and not record["NodeList"]
-    start = None if never_ran else _moment(record["StartTime"])
-    end = _moment(record["EndTime"])
+    start = None if never_ran else moment(record["StartTime"])
+    end = moment(record["EndTime"])
     status = 0 if word == "TIMEOUT" else int(record["exit_code"])
 
     def path(field: str) -> str:
@@ -96,7 +96,7 @@ def read_job(
         limit=_limit(record["TimeLimit"]),
         working_directory=record["WorkDir"],
         priority=int(record["PriorityLong"]),
-        submitted=_moment(record["SubmitTime"]) or 0,
+        submitted=moment(record["SubmitTime"]) or 0,
         script=script,
         standard_input=path("STDIN"),
         standard_output=path("STDOUT"),
@@ -156,7 +156,8 @@ def _given(text: str) -> str:
     return "" if text == "(null)" else text
 
 
-def _moment(text: str) -> int | None:
+def moment(text: str) -> int | None:
+    """Seconds since the epoch, if the text is that."""
     return int(text) if text.isdigit() else None
 
 

@@ -214,6 +214,21 @@ async def test_one_job_with_a_bar_in_its_name_spoils_lists_that_show_it(
             assert caught.value.responses[-1].status_code == 500
 
 
+async def test_private_jobs_are_their_owners_alone(gateway: Gateway, scheduler: Memory) -> None:
+    scheduler.known["3"] = running(FIRST)
+    gateway.private_jobs = True
+    async with client(gateway) as alice, client(gateway, OPERATOR) as operator:
+        assert len(await alice.job_info("sandbox", "3")) == 1
+        assert len(await alice.job_info("sandbox", allusers=True)) == 1
+        assert await operator.job_info("sandbox", allusers=True) == []
+        for look in (operator.job_info, operator.job_metadata):
+            with pytest.raises(UnexpectedStatusException) as caught:
+                await look("sandbox", "3")
+            assert caught.value.responses[-1].status_code == 404
+        await operator.cancel_job("sandbox", "3")
+    assert scheduler.known["3"].state.startswith("CANCELLED")
+
+
 async def test_the_script_is_shown_to_its_owner_only(gateway: Gateway, scheduler: Memory) -> None:
     scheduler.known["3"] = FIRST
     files = {

@@ -13,7 +13,7 @@ from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Account
 from launcher.sandbox.gateway import Gateway
 
-from .kit import ISSUER, Memory, error, jwks, mint
+from .kit import ISSUER, Memory, client, error, jwks, mint
 
 
 async def test_requests_are_counted_by_path_template(gateway: Gateway, alice: AsyncFirecrest) -> None:
@@ -25,6 +25,32 @@ async def test_requests_are_counted_by_path_template(gateway: Gateway, alice: As
         ("GET", "/compute/{system}/jobs/{job}"): 2,
         ("GET", "/status/systems"): 1,
     }
+
+
+async def test_requests_are_counted_by_who_asked(gateway: Gateway, alice: AsyncFirecrest) -> None:
+    await alice.systems()
+    async with client(gateway, "bob") as bob:
+        await bob.systems()
+        await bob.systems()
+    async with httpx.AsyncClient(base_url=gateway.url) as nobody:
+        await nobody.get("/status/systems", headers={"Authorization": "Bearer made-up"})
+    assert {key[0]: count for key, count in gateway.traffic.by_user.items()} == {"alice": 1, "bob": 2, "": 1}
+    gateway.traffic.clear()
+    assert not gateway.requests
+
+
+async def test_the_most_that_were_asked_at_once_are_known(gateway: Gateway, alice: AsyncFirecrest) -> None:
+    await alice.systems()
+    assert gateway.traffic.peaks == {"*": 1, "alice": 1}
+    with gateway.faults.hang() as fault:
+        async with client(gateway, "bob") as bob:
+            hanging = [asyncio.create_task(who.systems()) for who in (alice, alice, bob)]
+            async with asyncio.timeout(30):
+                while fault.hits < 3:
+                    await asyncio.sleep(0.01)
+            fault.remove()
+            await asyncio.gather(*hanging, return_exceptions=True)
+    assert gateway.traffic.peaks == {"*": 3, "alice": 2, "bob": 1}
 
 
 async def test_a_stopped_gateway_refuses_connections_and_comes_back_on_its_port(

@@ -30,9 +30,10 @@ launch_ended() {
     local message="{\"ticket\":\"$launch_ticket\",\"exit_code\":$code}"
     if command -v curl >/dev/null; then
         printf %s "$message" | curl --silent --noproxy '*' --max-time 10 --output /dev/null \
+            --cacert /etc/pki/site/hub-ca.pem \
             --header 'Content-Type: application/json' --data-binary @- "$launch_hub/launcher/events"
     elif command -v python3 >/dev/null; then
-        printf %s "$message" | python3 -c '
+        printf %s "$message" | SSL_CERT_FILE=/etc/pki/site/hub-ca.pem python3 -c '
 import sys, urllib.request
 request = urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"})
 urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
@@ -77,6 +78,7 @@ launch_traps
 launch_before="${!:-}"
 
 LAUNCHER_HUB_URL="$launch_hub" LAUNCHER_TICKET="$launch_ticket" LAUNCHER_CLAIM_TIMEOUT=300 \
+    LAUNCHER_HUB_CA=/etc/pki/site/hub-ca.pem \
     srun --nodes=1 --ntasks=1 --overlap --cpu-bind=none --export=ALL --environment=pytorch \
     /opt/launcher/bin/launcher-singleuser &
 launch_server=$!

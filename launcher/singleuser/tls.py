@@ -1,0 +1,87 @@
+"""Whom this job trusts, and what it proves itself with where all traffic inside the hub is encrypted."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from typing import IO
+
+from launcher.errors import HubUnreachable, PreflightFailed
+from launcher.protocol import Tls
+
+_PLACES = ("/dev/shm", "/tmp")  # noqa: S108 - the files have no name there
+"""Where files are this node's own; in the first they are never on a disk."""
+
+VARIABLES = ("JUPYTERHUB_SSL_KEYFILE", "JUPYTERHUB_SSL_CERTFILE", "JUPYTERHUB_SSL_CLIENT_CA")
+
+
+class Credentials:
+    """The server's key and certificate, in files that have no name and end with this process.
+
+    JupyterHub and Tornado take paths, and read them anew for each connection. The paths here lead to this
+    process's own open files: to a kernel, which inherits none of them, they mean nothing.
+
+    Args:
+        tls: What the hub gave.
+
+    Raises:
+        PreflightFailed: If there is no room for them.
+    """
+
+    def __init__(self, tls: Tls) -> None:
+        self._authority = tls.authority
+        self._files = [_nameless(text) for text in (tls.key, tls.certificate, tls.authority)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which JupyterHub's single-user server finds the files."""
+        return dict(zip(VARIABLES, map(_path, self._files), strict=True))
+
+    def context(self) -> ssl.SSLContext:
+        """Return what this job asks the hub's own port with."""
+        context = ssl.create_default_context(cadata=self._authority)
+        key, certificate, _ = map(_path, self._files)
+        context.load_cert_chain(certificate, key)
+        return context
+
+
+def trusting(authority: str) -> ssl.SSLContext | None:
+    """Return what the hub's public URL is asked with.
+
+    Args:
+        authority: Path of certificates (PEM), or empty for those of this system.
+
+    Raises:
+        HubUnreachable: If the file holds none.
+    """
+    if not authority:
+        return None
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:  # ssl.SSLError is one
+        raise HubUnreachable(
+            f"{authority}, the file of certificates that this node is to trust, can't be used here.",
+            why=f"{error.strerror or error}.",
+            todo="Tell the site's support: hub_ca of the cluster file does not fit this node.",
+        ) from None
+
+
+def _path(file: IO[bytes]) -> str:
+    return f"/proc/self/fd/{file.fileno()}"
+
+
+def _nameless(text: str) -> IO[bytes]:
+    for place in _PLACES:
+        try:
+            file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115 - open as long as this process
+            file.write(text.encode())
+            file.flush()
+        except OSError as error:
+            problem = error
+        else:
+            return file
+    raise PreflightFailed(
+        "Nothing can be written to /dev/shm or /tmp on this node.",
+        why=f"{problem.strerror or problem}.",
+        todo="Press Start again to get another node, or tell the site's support.",
+    )

@@ -1,0 +1,95 @@
+"""What a hub takes up from the one before it: starts under way, and jobs that should end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from logging import Logger
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from jupyterhub import orm
+
+from launcher.detached import run_detached
+from launcher.spawner import certificates
+from launcher.spawner.launches import Launch, Launches
+
+_AT_ONCE = 8
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+
+
+class Recovery:
+    """Starts again, through the hub's own REST API, what an earlier hub was starting; sees off what it ended.
+
+    Args:
+        hub: The JupyterHub application.
+        log: The hub's.
+    """
+
+    def __init__(self, hub: Any, log: Logger) -> None:
+        self._hub = hub
+        self._settings = hub.tornado_settings
+        self._log = log
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+
+    def begin(self) -> None:
+        """Begin, for every launch that the database holds."""
+        for launch in Launches.of(self._settings, self._hub.db):
+            if launch.awaited:
+                run_detached(self._start_again(launch))
+            elif not launch.wanted:
+                run_detached(self._end(launch))
+
+    async def _end(self, launch: Launch) -> None:
+        user = self._hub.users.get(launch.user)
+        if user is not None:
+            await user.spawners[launch.server].see_off(launch)
+
+    async def _start_again(self, launch: Launch) -> None:
+        """Have the hub start a server until it does, or the user stops it, or the ticket expires."""
+        pause = _FIRST_PAUSE
+        while launch.awaited and not launch.ticket_expired and launch.ended is None:
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+            try:
+                async with self._at_once:
+                    problem = await self._ask(launch)
+            except (httpx.HTTPError, OSError) as error:
+                problem = f"{type(error).__name__}: {error}"
+            if not problem:
+                return
+            self._log.warning("Start of %s: not taken up yet: %s", launch.name, problem)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        if launch.awaited:
+            launch.awaited = False
+            self._log.error("Start of %s: given up; its job is ended", launch.name)
+            await self._end(launch)
+
+    async def _ask(self, launch: Launch) -> str:
+        """Ask the hub to start a server; return why it does not, or nothing."""
+        user = self._hub.users.get(launch.user)
+        if user is None:
+            return "there is no such user"
+        token = user.new_api_token(
+            note="The launcher takes up a start", scopes=[f"servers!user={launch.user}"], expires_in=300
+        )
+        path = f"users/{quote(launch.user, safe='@~')}/servers/{quote(launch.server)}"
+        path = path if launch.server else path.removesuffix("s/")
+        try:
+            async with httpx.AsyncClient(
+                verify=certificates.client_context(self._settings) or False, trust_env=False, timeout=30.0
+            ) as client:
+                answer = await client.post(
+                    f"{self._hub.hub.api_url}/{path}",
+                    headers={"Authorization": f"token {token}"},
+                    json={"user_options": launch.record.asked},
+                )
+        finally:
+            made = orm.APIToken.find(self._hub.db, token)
+            if made is not None:
+                self._hub.db.delete(made)
+                self._hub.db.commit()
+        if answer.is_success or not launch.awaited:
+            return ""
+        return f"HTTP {answer.status_code}: {answer.text[:300]}"

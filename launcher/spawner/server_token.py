@@ -1,0 +1,34 @@
+"""The API token of a server: derived from its launch, so that a hub which was restarted knows it again.
+
+JupyterHub makes a token for each start and forgets it when it ends itself. A server that was let begin by one
+hub, and is taken up by the next, would then hold a token that is good for nothing.
+"""
+
+from __future__ import annotations
+
+from jupyterhub import orm
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import hash_token
+
+
+def use_token(spawner: Spawner, token: str) -> None:
+    """Put a launch's token in the place of the one that JupyterHub has just made for a start."""
+    session = spawner.user.db
+    made = orm.APIToken.find(session, spawner.api_token) if spawner.api_token else None
+    if made is None:
+        return
+    forget_token(spawner, token)
+    made.token = token
+    client = spawner.orm_spawner.oauth_client
+    if client is not None:
+        client.secret = hash_token(token)
+    session.commit()
+
+
+def forget_token(spawner: Spawner, token: str) -> None:
+    """Make a launch's token good for nothing."""
+    session = spawner.user.db
+    found = orm.APIToken.find(session, token)
+    if found is not None:
+        session.delete(found)
+        session.commit()

@@ -1,0 +1,134 @@
+"""Jobs of this hub that no launch wants: seen in what FirecREST lists anyway, or looked for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from logging import Logger
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.utils import utcnow
+
+from launcher.clusters import Cluster
+from launcher.detached import run_detached
+from launcher.errors import LauncherError
+from launcher.firecrest import JobStatus, Verdict
+from launcher.firecrest.identity import Identity
+from launcher.firecrest.jobs import Access, Jobs
+from launcher.firecrest.tokens import has_fresh_token
+from launcher.metrics import STRAYS
+from launcher.protocol import made_here
+from launcher.spawner.launches import Launches
+
+GRACE = 600.0
+"""Seconds for which a stray is left alone: its hub's database may just be restored from a copy."""
+_SURVEY_EVERY = 600.0
+_SUSPECT_FOR = 3600.0
+_ACTIVE_FOR = 24 * 3600
+
+
+class Strays:
+    """Finds strays, and reports or cancels them.
+
+    A job counts as one only if its script, read with its owner's token, names a launch of this very hub.
+
+    Args:
+        hub: The JupyterHub application.
+        access: How its clusters are reached.
+        clusters: Gives the clusters that the hub offers now.
+        cancel: Whether strays are cancelled.
+        log: The hub's.
+    """
+
+    def __init__(
+        self, hub: Any, access: Access, clusters: Callable[[], list[Cluster]], log: Logger, *, cancel: bool
+    ) -> None:
+        self._hub = hub
+        self._secret: bytes = hub.tornado_settings["cookie_secret"]
+        self._launches = Launches.of(hub.tornado_settings, hub.db)
+        self._access = access
+        self._cancel = cancel
+        self._log = log
+        self._clusters = clusters
+        self._suspect_until = 0.0
+        self._known: set[tuple[str, str]] = set()
+        access.listed, access.suspect = self.listed, self.suspect
+
+    def listed(self, cluster: Cluster, who: Identity, jobs: dict[str, JobStatus]) -> None:
+        """Take notice of what an identity sees on a cluster."""
+        ours = {launch.record.job_id for launch in self._launches if launch.record.cluster == cluster.name}
+        # A submit whose answer is on its way has a job that no record names yet.
+        waiting = {launch.user for launch in self._launches if not launch.record.job_id}
+        for job_id, status in jobs.items():
+            key = (cluster.name, job_id)
+            name = status.user if who.everybody else who.name
+            if status.verdict is Verdict.DEAD:
+                self._known.discard(key)
+            elif job_id not in ours and key not in self._known and name not in waiting:
+                self._known.add(key)
+                run_detached(self._look_at(cluster, name, job_id))
+
+    async def _look_at(self, cluster: Cluster, name: str, job_id: str) -> None:
+        key = (cluster.name, job_id)
+        jobs = self._jobs(cluster, name)
+        try:
+            if jobs is None or not await self._is_stray(jobs, job_id):
+                return
+            self._log.warning(
+                "Job %s of %s on %s is one that no launch wants; %s",
+                *(job_id, name, cluster.name),
+                "it is cancelled in ten minutes" if self._cancel else "it ends when it asks the hub",
+            )
+            STRAYS.labels(cluster.name, "seen").inc()
+            await asyncio.sleep(GRACE)
+            if self._cancel and await self._is_stray(jobs, job_id) and await jobs.cancel(job_id):
+                self._log.warning("Job %s of %s on %s was cancelled", job_id, name, cluster.name)
+                STRAYS.labels(cluster.name, "cancelled").inc()
+        except LauncherError as error:
+            self._log.warning("Job %s of %s: can't tell whether it is a stray: %s", job_id, name, error)
+            self._known.discard(key)  # the next list is another chance
+
+    def _jobs(self, cluster: Cluster, name: str) -> Jobs | None:
+        """Return the jobs of an owner who is known here by the name that the cluster knows."""
+        user = self._hub.users.get(name)
+        return self._access.jobs(cluster, user) if user is not None else None
+
+    async def _is_stray(self, jobs: Jobs, job_id: str) -> bool:
+        launch_id = await jobs.mark(job_id)
+        launch = self._launches.get(launch_id)
+        if launch is not None:
+            return bool(launch.record.job_id) and launch.record.job_id != job_id
+        return made_here(self._secret, launch_id)
+
+    async def watch(self) -> None:
+        """Look when the hub starts, and again from time to time while there is reason to."""
+        self.suspect()
+        while True:
+            if time.monotonic() < self._suspect_until:
+                await self._survey()
+            await asyncio.sleep(_SURVEY_EVERY * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+
+    def suspect(self) -> None:
+        """Note that there may be strays: a hub was restarted, or a submit not answered."""
+        self._suspect_until = time.monotonic() + _SUSPECT_FOR
+
+    async def _survey(self) -> None:
+        """List what the service account sees, or else users whose tokens are good as they are."""
+        service = self._access.service
+        owners: list[Identity] = [service] if service else await self._active_users()
+        for cluster in self._clusters():
+            for who in owners:
+                try:
+                    self.listed(cluster, who, await self._access.firecrest(cluster).jobs(who))
+                except LauncherError as error:
+                    self._log.warning("Jobs of %s on %s can't be listed: %s", who.key, cluster.name, error)
+
+    async def _active_users(self) -> list[Identity]:
+        since = utcnow(with_tz=False) - timedelta(seconds=_ACTIVE_FOR)
+        active = self._hub.db.query(orm.User).filter(orm.User.last_activity >= since).all()
+        users = [self._hub.users[user] for user in active]
+        return [self._access.identity(user) for user in users if await has_fresh_token(user)]

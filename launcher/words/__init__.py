@@ -1,0 +1,1 @@
+"""What users read while a start waits, and when it failed."""

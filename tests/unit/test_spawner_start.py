@@ -1,0 +1,415 @@
+"""One start: a submit whose answer is lost is looked for, and a job that may live gets no second one beside it."""
+
+import asyncio
+
+import pytest
+from stand_in import LATE, LOG, REFUSED, Person, Slurm, jobs, launch, script
+
+from launcher.errors import FirecrestError, JobRejected
+from launcher.protocol import Event, EventKind
+from launcher.spawner.failure import LaunchFailed
+from launcher.spawner.record import Phase
+from launcher.spawner.start import Start
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
+STALLED = FirecrestError(
+    "Refused.", why="('Channel not open for sending',)", status=500, may_have_happened=True
+)
+TIMED_OUT = FirecrestError("Refused.", why="Command timed out", status=408, may_have_happened=True)
+BAD_GATEWAY = FirecrestError("Refused.", why="HTTP 502", status=502, may_have_happened=True)
+UNHEALTHY = FirecrestError("Refused.", why="The scheduler service is unhealthy", status=503)
+NOT_BEGUN = FirecrestError("FirecREST did not answer.", why="ConnectError")
+UNSURE = [LATE, STALLED, TIMED_OUT, BAD_GATEWAY]
+
+
+class Starting:
+    """A start, with all that is around it.
+
+    Attributes:
+        saved: The phases and job ids that were saved, in order.
+        suspected: How often there was reason to look for strays.
+        ended: How often the launch was ended.
+    """
+
+    def __init__(self, slurm, *, seconds=4 * 3600, service=None):
+        self.slurm = slurm
+        self.launch = launch()
+        self.saved = []
+        self.suspected = self.ended = 0
+        self.start = Start(
+            self.launch,
+            jobs(slurm, Person(), service, suspect=self._suspect),
+            seconds=seconds,
+            save=lambda: self.saved.append((self.record.phase, self.record.job_id)),
+            end=self._end,
+            log=LOG,
+        )
+
+    @property
+    def record(self):
+        return self.launch.record
+
+    def _suspect(self):
+        self.suspected += 1
+
+    async def _end(self):
+        self.ended += 1
+        self.launch.enter(Phase.ENDING)
+
+    def submit(self):
+        self.start.submit(script(self.launch))
+        return self.launch.submission
+
+    def begin(self):
+        """Submit, and wait in the background until the server is ready."""
+        self.submit()
+        return asyncio.create_task(self.start.until_ready())
+
+    def claims(self, job_id="1"):
+        self.record.job_id = self.record.job_id or job_id
+        self.launch.enter(Phase.CLAIMED)
+
+    def ready(self):
+        self.record.url = "http://10.0.0.7:40000"
+        self.launch.enter(Phase.READY)
+
+    @property
+    def said(self):
+        return [message["message"] for message in self.launch.messages]
+
+
+async def fails(waiting, within):
+    with pytest.raises(LaunchFailed) as failure:
+        async with asyncio.timeout(within):
+            await waiting
+    return failure.value
+
+
+@pytest.fixture
+def slurm():
+    return Slurm()
+
+
+@pytest.fixture
+def starting(slurm):
+    return Starting(slurm)
+
+
+class TestSubmit:
+    async def test_the_id_is_saved_as_soon_as_it_is_known(self, starting):
+        await starting.submit()
+        assert starting.record.job_id == "1"
+        assert starting.saved == [(Phase.SUBMITTED, "1")]
+        assert starting.said[-1] == "Submitted as job 1"
+
+    async def test_a_start_that_is_cancelled_leaves_the_submit_running(self, slurm, starting):
+        """As JupyterHub does on Stop and at its own end: the id must not be lost."""
+        slurm.seconds = 20
+        start = starting.begin()
+        await asyncio.sleep(1)
+        start.cancel()
+        await asyncio.wait({start})
+        await starting.launch.submission
+        assert starting.record.job_id == "1"
+        assert starting.saved == [(Phase.SUBMITTED, "1")]
+
+    async def test_what_the_scheduler_refuses_is_told_in_its_words_and_not_tried_again(self, slurm, starting):
+        slurm.submits = [JobRejected("The scheduler refused the job.", why="invalid partition", status=500)]
+        failure = await fails(starting.begin(), within=10)
+        assert "invalid partition" in failure.jupyterhub_message
+        assert slurm.calls["submit"] == 1
+        assert starting.launch.gone
+
+    @pytest.mark.parametrize("status", [400, 401, 404])
+    async def test_neither_is_what_firecrest_refuses(self, slurm, starting, status):
+        slurm.submits = [FirecrestError("Refused.", status=status)]
+        await fails(starting.begin(), within=10)
+        assert slurm.calls == {"submit": 1}
+        assert starting.launch.gone
+
+    async def test_a_mistake_of_ours_fails_the_launch_at_once(self, slurm, starting, caplog):
+        slurm.submits = [ZeroDivisionError()]
+        await fails(starting.begin(), within=10)
+        assert "the submit failed" in caplog.text
+
+
+class TestASubmitThatMayHaveHappened:
+    @pytest.mark.parametrize("error", UNSURE, ids=lambda error: str(error.status))
+    @pytest.mark.parametrize("later", [0, 4, 15])
+    async def test_the_job_is_found(self, slurm, starting, error, later):
+        slurm.submits = [(error, later)]
+        await starting.submit()
+        assert starting.record.job_id == "1"
+        assert starting.record.phase is Phase.SUBMITTED
+        assert slurm.calls["submit"] == 1
+        assert len(slurm.jobs_by_id) == 1
+
+    async def test_among_the_users_other_jobs(self, slurm, starting):
+        other = launch("alice", "second")
+        slurm.add(script(other))
+        slurm.add("#!/bin/bash\n# launch \n")
+        slurm.add("")
+        slurm.add(script(starting.launch), user="bob")
+        slurm.submits = [(STALLED, 1)]
+        await starting.submit()
+        assert starting.record.job_id == "5"
+
+    async def test_found_nowhere_it_is_submitted_again(self, slurm, starting, virtual_time):
+        slurm.submits = [STALLED]
+        await starting.submit()
+        assert virtual_time.elapsed > 15, "it had time to show"
+        assert starting.record.job_id == "1"
+        assert slurm.calls["submit"] == 2
+        assert slurm.most_alive == 1
+        assert starting.suspected
+
+    async def test_not_for_ever(self, slurm, starting):
+        slurm.submits = [STALLED] * 100
+        failure = await fails(starting.begin(), within=300)
+        assert "Channel not open" in failure.jupyterhub_message
+        assert slurm.calls["submit"] == 4
+        assert starting.launch.gone
+        assert slurm.calls.total() < 40
+
+    @pytest.mark.parametrize("error", [NOT_BEGUN, UNHEALTHY], ids=lambda error: str(error.status))
+    async def test_one_that_was_surely_not_begun_is_made_again_without_a_look(self, slurm, starting, error):
+        slurm.submits = [error, error]
+        await starting.submit()
+        assert starting.record.job_id == "1"
+        assert slurm.calls == {"submit": 3}
+
+    async def test_while_nobody_can_be_asked_it_is_neither_given_up_nor_made_again(self, slurm, starting):
+        slurm.submits = [(STALLED, 1)]
+        slurm.errors["all"] = LATE
+        start = starting.begin()
+        await asyncio.sleep(3600)
+        assert not start.done()
+        assert slurm.calls["submit"] == 1
+        assert slurm.calls["jobs"] < 80
+        assert "goes on asking" in starting.said[-1]
+        slurm.errors.clear()
+        await asyncio.sleep(120)
+        assert starting.record.job_id == "1"
+        assert slurm.calls["submit"] == 1
+        start.cancel()
+
+    async def test_an_error_among_the_looks_counts_as_none(self, slurm, starting):
+        slurm.submits = [(STALLED, 15)]
+        slurm.errors["mark"] = LATE
+        starting.submit()
+        await asyncio.sleep(1800)
+        assert slurm.calls["submit"] == 1
+        slurm.errors.clear()
+        await starting.launch.submission
+        assert starting.record.job_id == "1"
+
+    async def test_a_claim_is_an_answer_too(self, slurm, starting):
+        slurm.submits = [(LATE, 0)]
+        slurm.errors["jobs"] = LATE
+        starting.submit()
+        await asyncio.sleep(30)
+        starting.claims()
+        await starting.launch.submission
+        assert starting.record.job_id == "1"
+        assert starting.record.phase is Phase.CLAIMED
+        assert slurm.calls["submit"] == 1
+
+    @pytest.mark.parametrize("error", [STALLED, NOT_BEGUN], ids=["found nowhere", "not begun"])
+    async def test_a_claim_that_comes_just_before_the_next_submit_prevents_it(self, slurm, starting, error):
+        slurm.submits = [error]
+        starting.submit()
+        while "the hub tries again" not in starting.said[-1]:
+            await asyncio.sleep(0.1)
+        starting.claims("7")
+        await starting.launch.submission
+        assert starting.record.job_id == "7"
+        assert slurm.calls["submit"] == 1
+
+    async def test_of_two_jobs_the_one_that_claimed_first_is_kept(self, slurm, starting):
+        """The first one, stalled long enough to be given up, claims while the second submit is answered."""
+        slurm.submits = [(STALLED, 25)]
+        slurm.seconds = 2
+        starting.submit()
+        while slurm.calls["submit"] < 2 or not slurm.alive:
+            await asyncio.sleep(0.1)
+        starting.claims("1")
+        await starting.launch.submission
+        assert starting.record.job_id == "1"
+        assert slurm.alive == ["1"]
+
+    async def test_after_stop_nothing_more_is_submitted_and_the_job_is_not_forgotten(self, slurm, starting):
+        slurm.submits = [STALLED]
+        starting.submit()
+        await asyncio.sleep(1)
+        starting.launch.enter(Phase.ENDING)
+        await starting.launch.submission
+        assert slurm.calls["submit"] == 1
+        assert not starting.launch.gone, "whoever ends it must still look for the job"
+
+    async def test_stop_while_the_hub_pauses_before_the_next_submit(self, slurm, starting):
+        slurm.submits = [NOT_BEGUN]
+        starting.submit()
+        await asyncio.sleep(1)
+        starting.launch.enter(Phase.ENDING)
+        await starting.launch.submission
+        assert slurm.calls["submit"] == 1
+        assert starting.launch.gone
+
+
+class TestUntilReady:
+    async def test_the_url_comes_with_ready(self, starting):
+        start = starting.begin()
+        await asyncio.sleep(5)
+        starting.claims()
+        await asyncio.sleep(5)
+        starting.ready()
+        assert await start == "http://10.0.0.7:40000"
+        assert starting.said[-1] == "JupyterLab is ready"
+
+    async def test_a_launch_that_is_ready_within_30_seconds_costs_six_requests_at_most(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(8)
+        slurm.enters("1", "RUNNING", nodes="nid001")
+        await asyncio.sleep(20)
+        starting.claims()
+        starting.ready()
+        await start
+        await asyncio.sleep(3600)
+        assert slurm.calls.total() <= 6
+
+    async def test_what_the_job_does_is_told_while_it_waits(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(5)
+        slurm.enters("1", "PENDING", reason="Priority")
+        await asyncio.sleep(60)
+        slurm.enters("1", "RUNNING", nodes="nid001")
+        await asyncio.sleep(60)
+        assert any("Priority" in text for text in starting.said)
+        assert starting.said[-1] == "Job 1 is running on nid001"
+        start.cancel()
+
+    async def test_hours_in_the_queue_are_no_failure(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(3.9 * 3600)
+        assert not start.done()
+        assert slurm.calls.total() <= 1 + 3 + 2 * 60 * 3.9
+        start.cancel()
+
+    @pytest.mark.parametrize("error", [LATE, TIMED_OUT, UNHEALTHY], ids=lambda error: str(error.status))
+    async def test_neither_is_a_firecrest_that_is_down(self, slurm, starting, error):
+        start = starting.begin()
+        await asyncio.sleep(10)
+        slurm.errors["all"] = error
+        await asyncio.sleep(600)
+        assert not start.done()
+        assert "not given up" in starting.said[-1]
+        slurm.errors.clear()
+        starting.claims()
+        starting.ready()
+        assert await start
+        assert starting.ended == 0
+
+    async def test_a_job_that_ended_without_a_word_fails_within_a_minute_with_its_log(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(300)
+        slurm.enters("1", "FAILED", exit_code=3)
+        failure = await fails(start, within=60)
+        assert "FAILED" in failure.jupyterhub_message
+        assert "the last line" in failure.jupyterhub_message
+        assert starting.ended == 1
+
+    async def test_one_that_vanished_fails_within_two(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(60)
+        slurm.jobs_by_id.clear()
+        failure = await fails(start, within=120)
+        assert "Job 1" in failure.jupyterhub_message
+
+    async def test_a_script_that_died_fails_within_five_seconds(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(300)
+        slurm.enters("1", "FAILED", exit_code=127)
+        starting.launch.heard_script(127)
+        failure = await fails(start, within=5)
+        assert "127" in failure.jupyterhub_message
+
+    async def test_also_if_the_scheduler_says_nothing_of_it(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(300)
+        slurm.errors["all"] = LATE
+        starting.launch.heard_script(127)
+        failure = await fails(start, within=5)
+        assert "127" in failure.jupyterhub_message
+
+    async def test_what_the_node_said_is_told(self, starting):
+        start = starting.begin()
+        await asyncio.sleep(10)
+        starting.claims()
+        starting.launch.heard(
+            Event(
+                starting.record.launch_id,
+                EventKind.STOPPING,
+                1,
+                reason="failed",
+                message="Home is full.",
+                exit_code=22,
+            )
+        )
+        assert "Home is full." in (await fails(start, within=5)).jupyterhub_message
+
+    async def test_a_job_that_runs_but_does_not_claim_is_explained(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(10)
+        slurm.enters("1", "RUNNING", nodes="nid001")
+        await asyncio.sleep(80)
+        assert not start.done()
+        failure = await fails(start, within=60)
+        assert "90 seconds" in failure.jupyterhub_message
+        assert starting.ended == 1
+
+    async def test_a_job_that_was_requeued_has_its_time_to_claim_anew(self, slurm, starting):
+        start = starting.begin()
+        for _ in range(5):
+            await asyncio.sleep(70)
+            slurm.enters("1", "RUNNING", nodes="nid001")
+            await asyncio.sleep(70)
+            slurm.enters("1", "PENDING", reason="BeginTime")
+        assert not start.done()
+        start.cancel()
+
+    async def test_one_that_can_never_start_fails(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(5)
+        slurm.enters("1", "PENDING", reason="PartitionTimeLimit")
+        assert "PartitionTimeLimit" in (await fails(start, within=60)).jupyterhub_message
+
+    async def test_a_queue_that_is_too_long_is_told_in_words_in_time(self, slurm, virtual_time):
+        starting = Starting(slurm, seconds=600)
+        slurm.seconds = 0.1
+        failure = await fails(starting.begin(), within=601)
+        assert "Job 1" in failure.jupyterhub_message
+        assert virtual_time.elapsed == pytest.approx(600, abs=1)
+        assert starting.ended == 1
+
+    async def test_a_submit_that_is_never_answered_is_so_too(self, slurm, virtual_time):
+        slurm.submits = [LATE]
+        slurm.errors["all"] = LATE
+        starting = Starting(slurm, seconds=600)
+        await fails(starting.begin(), within=601)
+        assert starting.ended == 1
+        assert not starting.launch.gone
+
+    async def test_a_cancelled_start_stops_looking(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(60)
+        start.cancel()
+        await asyncio.wait({start})
+        before = slurm.calls.total()
+        await asyncio.sleep(3600)
+        assert slurm.calls.total() <= before + 1
+
+    async def test_no_error_shows_through_that_is_none_of_ours(self, slurm, starting):
+        slurm.submits = [REFUSED] * 4
+        failure = await fails(starting.begin(), within=60)
+        assert failure.status_code < 500
