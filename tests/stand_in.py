@@ -1,4 +1,4 @@
-"""What stands in, in a test's own event loop, for FirecREST and the Slurm behind it, and for a hub's launches."""
+"""What stands in, in a test's own event loop, for FirecREST with its Slurm, and for a hub's launches."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from rendering import TINY
@@ -15,8 +16,8 @@ from rendering import TINY
 from launcher.clusters import Cluster
 from launcher.errors import FirecrestError
 from launcher.firecrest import JobStatus, Verdict, Watcher
+from launcher.firecrest.jobs import Jobs
 from launcher.protocol import ticket_hash
-from launcher.spawner.jobs import Jobs
 from launcher.spawner.launches import Launch
 from launcher.spawner.record import LaunchRecord
 
@@ -85,7 +86,7 @@ class Slurm:
         await asyncio.sleep(self.seconds)
         error = self.errors.get(name) or self.errors.get("all")
         if error:
-            raise error
+            raise copy(error)
 
     async def submit(self, who: Person, script: str, working_directory: str) -> str:
         self.calls["submit"] += 1
@@ -94,10 +95,10 @@ class Slurm:
         if happens == "done":
             return self.add(script, who.name)
         if isinstance(happens, Exception):
-            raise happens
+            raise copy(happens)
         error, later = happens
         asyncio.get_running_loop().call_later(later, self.add, script, who.name)
-        raise error
+        raise copy(error)
 
     async def jobs(self, who: Person) -> dict[str, JobStatus]:
         await self._called("jobs")
@@ -145,7 +146,7 @@ def jobs(
     """Return a user's jobs, watched as in a hub."""
     owner = owner or Person()
     watcher = watcher or Watcher(slurm, service or owner, LOG)
-    return Jobs(CLUSTER, owner, service, slurm, watcher, suspect)
+    return Jobs(CLUSTER, owner, service=service, firecrest=slurm, watcher=watcher, suspect=suspect)
 
 
 def script(launch: Launch) -> str:

@@ -52,7 +52,7 @@ class Person:
         self.server = f"{site.url}user/{name}/"
 
     @classmethod
-    async def log_in(cls, site: Site, name: str, browser: Browser) -> Person:
+    async def log_in(cls, site: Site, name: str, browser: Browser) -> Self:
         account = site.accounts[name]
         visit = Visit(browser, site.url, username=name, password=account.password, options={}, job_gone=None)
         await visit.log_in([])

@@ -111,13 +111,17 @@ class Errand(ServerSteps):
         seen.append(f"the hub answered {describe(answer)}" if answer is not None else "no answer")
 
     async def see_gone(self, seen: Seen) -> None:
-        """See that the hub shows no server; remove the name of one that was not there before."""
+        """See that server and job are gone; remove the name of a server that was not there before."""
         if await self._server_model():
             raise CheckFailed("The hub shows the server again.")
         stored = await self._stored_server() if self._is_new else None
         if stored and stored["stopped"]:
             await self._browser.fetch("DELETE", self._api("server"), {"remove": True})
-        seen.append("the hub shows no server any more; of its job it tells nothing further")
+        while ending := await self._ending_job():
+            seen[:] = [f"the hub shows no server any more, but job {ending} is still ending"]
+            await asyncio.sleep(_PAUSE)
+        told = "its job is gone" if ending is not None else "of its job it tells nothing"
+        seen[:] = [f"the hub shows no server any more; {told}"]
 
     @property
     def _settled(self) -> bool:
@@ -138,6 +142,17 @@ class Errand(ServerSteps):
                     async for event in events:
                         return bool(event.get("failed"))
         return False
+
+    async def _ending_job(self) -> str | None:
+        """Its job that has not yet ended; empty if there is none, None if the hub does not tell."""
+        answer = await self._browser.call("GET", f"{self._hub}api/launcher/launches")
+        if not answer.is_success:
+            return None
+        for launch in answer.json()["launches"]:
+            whose = (launch["user"], launch["server"])
+            if whose == (self._name, self._server_name) and launch["phase"] == "ending":
+                return launch["job_id"] or "of a submit without an answer"
+        return ""
 
     async def _stored_server(self) -> dict[str, Any] | None:
         """The server as the hub remembers it, running or not."""

@@ -45,6 +45,11 @@ def settings(cluster: Cluster) -> list[Setting]:
             "A hub that is restarted must leave its users' jobs alone.",
         ),
         Setting(
+            *("JupyterHub", "last_activity_interval", 30),
+            "In seconds: that often the hub asks the proxy for its routes, and gives it those that it has lost. "
+            "Until then a proxy that was restarted leads nobody to their server.",
+        ),
+        Setting(
             *("ConfigurableHTTPProxy", "should_start", False),
             "The proxy is a program of its own, so that a restart of the hub cuts nobody's connection.",
         ),
@@ -55,6 +60,11 @@ def settings(cluster: Cluster) -> list[Setting]:
         Setting(
             *("GenericOAuthenticator", "auth_refresh_age", 60),
             "Tokens are looked at each minute: FirecREST refuses one in the last 30 seconds of its life.",
+        ),
+        Setting(
+            *("GenericOAuthenticator", "refresh_pre_spawn", False),
+            "A start renews tokens itself and, where a log-in has expired, shows a link to log in again; the "
+            "hub's own look before each start would show an error.",
         ),
         Setting(
             *("GenericOAuthenticator", "allow_all", True),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import httpx
@@ -92,8 +94,8 @@ class Firecrest:
         self._system = cluster.firecrest.system
         self._token = _ContextToken()
         self._url = url = str(cluster.firecrest.url)
-        # Reading the system's certificates takes 70 ms that plain http has no use for.
-        self._client = AsyncFirecrest(url, authorization=self._token, verify=url.startswith("https:"))
+        verify = _certificates() if url.startswith("https:") else False
+        self._client = AsyncFirecrest(url, authorization=self._token, verify=verify)
         self._client.timeout = httpx.Timeout(20.0, connect=5.0)
         # A 429 comes back as an error: pyfirecrest would sleep for as long as the answer says.
         self._client.num_retries_rate_limit = 0
@@ -251,6 +253,12 @@ class Firecrest:
                 self.circuit.answered(status)
                 self._observe(method, str(status or "no answer"), time.monotonic() - began)
         return answer
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Return trust in the usual authorities; reading them takes so long that it is done once."""
+    return httpx.create_ssl_context()
 
 
 def _message(response: httpx.Response) -> str:

@@ -20,6 +20,9 @@ from launcher.firecrest.login import ClientCredentials, UserLogin
 from launcher.firecrest.watcher import ENDING, Follower
 from launcher.metrics import FIRECREST_SECONDS
 
+_LOG_WITHIN = 4.0
+"""Seconds: a failure is told without its log rather than late."""
+
 Listed = Callable[[Cluster, Identity, dict[str, JobStatus]], None]
 
 
@@ -87,6 +90,8 @@ class Jobs:
 
     async def dead(self, job_id: str, within: float) -> JobStatus | None:
         """Wait, at most so many seconds, for a job that should end soon; return its last state if it has."""
+        if not job_id or not within:
+            return None
         with contextlib.suppress(TimeoutError), self.follow(job_id, ENDING) as follower:
             async with asyncio.timeout(within):
                 while (await follower.next_look()).verdict is not Verdict.DEAD:
@@ -112,10 +117,11 @@ class Jobs:
         """Return the last lines of a job's log; none if it can't be read."""
         if not job_id:
             return []
-        try:
-            return await self._firecrest.log_tail(self.owner, log_path(self.cluster, self.owner.name, job_id))
-        except FirecrestError:
-            return []
+        with contextlib.suppress(FirecrestError, TimeoutError):
+            async with asyncio.timeout(_LOG_WITHIN):
+                path = log_path(self.cluster, self.owner.name, job_id)
+                return await self._firecrest.log_tail(self.owner, path)
+        return []
 
 
 class Access:
@@ -204,8 +210,15 @@ class Access:
             watcher = self._watchers[key] = Watcher(self.firecrest(cluster), who, self._log, listed)
         return watcher
 
+    def hub_user(self, name: str) -> str:
+        """Return the hub's name of the user whom a cluster knows by a name."""
+        return next((user for user, account in self._accounts.items() if account.name == name), name)
+
     def _heard(self, cluster: Cluster, who: Identity, jobs: dict[str, JobStatus]) -> None:
-        self.listed(cluster, who, jobs)
+        try:
+            self.listed(cluster, who, jobs)
+        except Exception:  # noqa: BLE001 - whoever waits for the list has it all the same
+            self._log.exception("Jobs of %s on %s: can't look for strays", who.key, cluster.name)
 
 
 def _observe(cluster: str, call: str, outcome: str, seconds: float) -> None:

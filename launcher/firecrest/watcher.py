@@ -25,6 +25,8 @@ DOUBTFUL = (0.0, 30.0, 60.0, 120.0, 240.0, 300.0)
 
 _GATHER = 0.1
 """Seconds in which those who ask at almost the same moment come together."""
+_SOON = 3.0
+"""Seconds before a look that somebody new asks for, while looks fail."""
 _BACK_OFF = 15.0
 _LONGEST_BACK_OFF = 300.0
 _ONE_BY_ONE = 5
@@ -58,6 +60,11 @@ class Known:
     def lost(self) -> bool:
         """Whether the scheduler, asked again and again, knows no such job."""
         return self._absent >= _LOST_AFTER
+
+    @property
+    def words(self) -> str:
+        """The same for admins: why the last look told nothing, or else Slurm's word; empty before a look."""
+        return self.problem or (self.status.state if self.status else "")
 
     @property
     def verdict(self) -> Verdict:
@@ -175,7 +182,7 @@ class Watcher:
         now = time.monotonic()
         follower = Follower(job_id, owner, self._known(job_id), pace, told, due=now + pace[0])
         # Whoever is new may have brought what was missing: a log-in that is good again.
-        self._not_before = min(self._not_before, now + _BACK_OFF)
+        self._not_before = min(self._not_before, now + _SOON)
         self._followers.add(follower)
         self._changed.set()
         if self._task is None:

@@ -44,6 +44,7 @@ class FormTemplate:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.get_template(OURS)  # takes 50 ms, which whoever asks first need not wait for
         self._log = log
         self.problem = ""
 

@@ -280,7 +280,7 @@ class Site:
         return [
             job.id
             for scheduler in schedulers.values()
-            for job in await scheduler.jobs()
+            for job in await scheduler.queue()
             if job.account_name == name and not JobState(job.state.split()[0]).ended
         ]
 

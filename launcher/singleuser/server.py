@@ -108,6 +108,21 @@ class _Stop(_HubHandler):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def hub_handlers(base_url: str, launch_key: str, reporter: Reporter) -> list[Any]:
+    """Return what answers the hub, as Tornado's applications take it.
+
+    Args:
+        base_url: The server's prefix, ending in `/`, as it stands in requests.
+        launch_key: The launch key, 64 hexadecimal digits.
+        reporter: Learns that the hub has ended the server.
+    """
+    facts = {"launch_key": launch_key, "reporter": reporter}
+    return [
+        (re.escape(f"{base_url}{path}"), handler, facts)
+        for path, handler in ((PROBE_PATH, _Probe), (STOP_PATH, _Stop))
+    ]
+
+
 class _Kernels(AsyncMappingKernelManager):
     """Kernels; those of no directory begin where terminals do, not in the root of all directories."""
 
@@ -166,11 +181,7 @@ class _NodeServer(ServerApp):
     def init_webapp(self) -> None:
         """Answer the hub's probes, and its wish that this server end."""
         super().init_webapp()
-        facts = {"launch_key": self.launch.answer.launch_key, "reporter": self.launch.reporter}
-        handlers: list[Any] = [
-            (re.escape(f"{self.base_url}{path}"), handler, facts)
-            for path, handler in ((PROBE_PATH, _Probe), (STOP_PATH, _Stop))
-        ]
+        handlers = hub_handlers(self.base_url, self.launch.answer.launch_key, self.launch.reporter)
         self.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
         # JupyterHub and Tornado have taken them up; kernels would inherit them.
         for name in VARIABLES:

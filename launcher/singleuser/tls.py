@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import tempfile
-from typing import IO
 
 from launcher.errors import HubUnreachable, PreflightFailed
 from launcher.protocol import Tls
@@ -30,17 +30,19 @@ class Credentials:
 
     def __init__(self, tls: Tls) -> None:
         self._authority = tls.authority
-        self._files = [_nameless(text) for text in (tls.key, tls.certificate, tls.authority)]
+        self._paths = [
+            f"/proc/self/fd/{_nameless(text)}" for text in (tls.key, tls.certificate, tls.authority)
+        ]
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables by which JupyterHub's single-user server finds the files."""
-        return dict(zip(VARIABLES, map(_path, self._files), strict=True))
+        return dict(zip(VARIABLES, self._paths, strict=True))
 
     def context(self) -> ssl.SSLContext:
         """Return what this job asks the hub's own port with."""
         context = ssl.create_default_context(cadata=self._authority)
-        key, certificate, _ = map(_path, self._files)
+        key, certificate, _ = self._paths
         context.load_cert_chain(certificate, key)
         return context
 
@@ -66,20 +68,16 @@ def trusting(authority: str) -> ssl.SSLContext | None:
         ) from None
 
 
-def _path(file: IO[bytes]) -> str:
-    return f"/proc/self/fd/{file.fileno()}"
-
-
-def _nameless(text: str) -> IO[bytes]:
+def _nameless(text: str) -> int:
+    """Return an open file without a name, which nobody who is started by this process inherits."""
     for place in _PLACES:
         try:
-            file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115 - open as long as this process
-            file.write(text.encode())
-            file.flush()
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(text.encode())
+                file.flush()
+                return os.dup(file.fileno())
         except OSError as error:
             problem = error
-        else:
-            return file
     raise PreflightFailed(
         "Nothing can be written to /dev/shm or /tmp on this node.",
         why=f"{problem.strerror or problem}.",

@@ -1,9 +1,9 @@
 """The hub's half: a JupyterHub spawner whose servers are Slurm jobs submitted through FirecREST.
 
 Importing it adds to the hub's API what compute nodes need, `/hub/api/launcher/claim` and
-`/hub/api/launcher/events`, and for admins the page `/hub/launcher/clusters` with its JSON at
-`/hub/api/launcher/clusters`; to its pages, for everybody, the form's script and style sheet. In a hub that
-starts, cluster files are looked at from then on.
+`/hub/api/launcher/events`; for admins the page `/hub/launcher/clusters`, and as JSON
+`/hub/api/launcher/clusters` and `/hub/api/launcher/launches`; to its pages, for everybody, the form's script
+and style sheet. In a hub that starts, cluster files are looked at from then on.
 """
 
 from jupyterhub import __version__ as _version

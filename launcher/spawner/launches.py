@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from launcher.spawner.spawner import LauncherSpawner
 
 
+READY_AT = 95
+"""Percent: the hub itself says the rest."""
+
+
 class Launch:
     """One launch in this process: its record, its progress and its outcome.
 
@@ -85,6 +89,16 @@ class Launch:
     def starting(self) -> bool:
         """Whether it is on its way to a server that is ready."""
         return self.record.phase in (Phase.SUBMITTING, Phase.SUBMITTED, Phase.CLAIMED)
+
+    @property
+    def phase_seconds(self) -> float:
+        """For how long it has been in its phase, as far as this process knows."""
+        return time.monotonic() - self._phase_since
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long its last sign of life is past, as far as this process knows."""
+        return time.monotonic() - (self.last_event or self._phase_since)
 
     @property
     def ticket_expired(self) -> bool:
@@ -153,9 +167,14 @@ class Launch:
             while shown < len(self.messages):
                 yield dict(self.messages[shown])
                 shown += 1
-            if self.failure or not self.starting:
+            if self.failure or not self.wanted or _is_ready(self.messages):
                 return
             await self.change(timeout=60)
+
+
+def _is_ready(messages: list[dict[str, Any]]) -> bool:
+    """Tell whether the last message is that of a server that answers."""
+    return bool(messages) and messages[-1]["progress"] >= READY_AT
 
 
 def _cluster(record: LaunchRecord) -> Cluster | None:

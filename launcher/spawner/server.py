@@ -23,6 +23,8 @@ from launcher.protocol import (
 
 _TIMEOUT = 5.0
 _PROOF_LENGTH = 64
+# A hub that was restarted asks all servers, and each answer costs it some milliseconds.
+_at_once = asyncio.Semaphore(32)
 
 
 async def proves(base_url: str, launch_key: str, context: ssl.SSLContext | None) -> bool:
@@ -62,7 +64,7 @@ async def _proven(request: AbstractAsyncContextManager[httpx.Response], status: 
     """Read no more of an answer than a proof has, and no longer: user code may send anything."""
     said = b""
     try:
-        async with asyncio.timeout(_TIMEOUT), request as answer:
+        async with _at_once, asyncio.timeout(_TIMEOUT), request as answer:
             async for part in answer.aiter_raw():
                 said += part
                 if len(said) >= _PROOF_LENGTH:

@@ -11,11 +11,18 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import hash_token
 
 
-def use_token(spawner: Spawner, token: str) -> None:
-    """Put a launch's token in the place of the one that JupyterHub has just made for a start."""
+def use_token(spawner: Spawner, token: str, before: str = "") -> None:
+    """Put a launch's token in the place of the one that JupyterHub has just made for a start.
+
+    Args:
+        spawner: Whose server it is.
+        token: The token.
+        before: What this start has put in its place already, for a launch that came to nothing.
+    """
     session = spawner.user.db
-    made = orm.APIToken.find(session, spawner.api_token) if spawner.api_token else None
-    if made is None:
+    found = (orm.APIToken.find(session, each) for each in (spawner.api_token, before) if each)
+    made = next((each for each in found if each is not None), None)
+    if made is None or made.match(token):
         return
     forget_token(spawner, token)
     made.token = token

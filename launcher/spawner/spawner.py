@@ -64,10 +64,15 @@ class LauncherSpawner(UserOptions, Spawner):
     strays = Enum(
         ["cancel", "report"],
         "cancel",
-        help="What becomes of a job of this hub that no launch wants, ten minutes after it was seen.",
+        help="What becomes of a job of this hub that no launch wants, `stray_grace` after it was seen.",
+    ).tag(config=True)
+    stray_grace = Float(
+        600.0,
+        help="Seconds for which such a job is left alone: the database may just be restored from a copy.",
     ).tag(config=True)
 
     _launch: Launch | None = None
+    _used_token = ""
 
     @default("start_timeout")
     def _start_timeout_covers_the_queue(self) -> int:
@@ -141,7 +146,7 @@ class LauncherSpawner(UserOptions, Spawner):
         """Launch a job, or take up the one that was launched before, and return the server's URL."""
         with failure.shown(failure.login_url(self.user, self.name)):
             start = await self._taken_up() or self._submitted()
-            return await start.until_ready()
+            return await start.until_ready(self._proves)
 
     def _submitted(self) -> Start:
         """Submit a job of a new launch, whose record is saved before."""
@@ -152,13 +157,15 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def _begin(self, launch: Launch) -> Start:
         launch.spawner, launch.awaited = self, False
-        use_token(self, self._api_token(launch))
+        token = self._api_token(launch)
+        use_token(self, token, self._used_token)
+        self._used_token = token
         return Start(
             launch,
             self._jobs(launch),
             seconds=self.start_timeout - _SAY_WHY,
             save=lambda: self._launches.save(launch),
-            end=self.stop,
+            end=lambda: self._end(launch),
             log=self.log,
         )
 
@@ -180,8 +187,9 @@ class LauncherSpawner(UserOptions, Spawner):
                 # Of a job that ended while the hub was away its user has yet to hear.
                 if awaited or not await self._is_dead(launch):
                     return start
-            launch.enter(Phase.GONE)
-            self._launches.save(launch)
+            if not launch.wanted:
+                raise LauncherError("This start was stopped.", todo="Press Start again if you want it.")
+            self._forget(launch)
             return None
         if not await self.see_off(launch, within=self.stop_timeout):
             raise LauncherError(
@@ -322,6 +330,9 @@ class LauncherSpawner(UserOptions, Spawner):
         if launch.ended is not None and launch.record.phase in (Phase.READY, Phase.ENDING):
             self._end(launch)
             return launch.exit_code or 0
+        if launch.failure is not None:
+            self._end(launch)  # whoever waits for the start hears why at once, not when the job is gone
+            return launch.exit_code or 1
         if launch.record.phase is not Phase.READY:
             # A launch that an earlier hub began: core drops it without stop(), and the record stays.
             return None if launch.spawner is self else 0
@@ -330,9 +341,14 @@ class LauncherSpawner(UserOptions, Spawner):
             if launch.doubt is not None and not in_doubt:
                 run_detached(self._settle(launch))
             return None
+        self._forget(launch)
+        return launch.exit_code or 0
+
+    def _forget(self, launch: Launch) -> None:
+        """Forget a launch whose job is known to be gone."""
+        forget_token(self, self._api_token(launch))
         launch.enter(Phase.GONE)
         self._launches.save(launch)
-        return launch.exit_code or 0
 
     async def _settle(self, launch: Launch) -> None:
         """Have JupyterHub told as soon as a server in doubt is known to be dead."""
@@ -388,7 +404,7 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def _end(self, launch: Launch) -> asyncio.Task[None] | None:
         """See a launch off; its record stays until the job is known to be gone."""
-        if launch.ending is None and not launch.gone:
+        if (launch.ending is None or launch.ending.done()) and not launch.gone:
             jobs = self._jobs(launch)
             forget_token(self, self._api_token(launch))
             launch.ending = run_detached(

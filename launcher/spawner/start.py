@@ -16,7 +16,7 @@ from launcher.errors import FirecrestError, JobRejected, LauncherError
 from launcher.firecrest import JobStatus, Known, Verdict
 from launcher.firecrest.jobs import Jobs
 from launcher.firecrest.watcher import STARTING
-from launcher.spawner.launches import Launch
+from launcher.spawner.launches import READY_AT, Launch
 from launcher.spawner.record import Phase
 from launcher.words import failure, pending
 
@@ -25,6 +25,9 @@ _LOOK_AFTER = (2.0, 6.0, 12.0)
 """Seconds before each look for a job whose submit was not answered: a stalled controller takes it late."""
 _LONGEST_PAUSE = 60.0
 _HOPELESS_LOOKS = 2
+_ASK_EVERY = 1.0
+_ANSWERS_WITHIN = 20.0
+"""Seconds in which a server that listens must answer the hub."""
 _SUBMIT_AGAIN_AFTER = (2.0, 5.0, 10.0)
 # FirecREST, or what stands before it, is just being restarted, or too busy.
 _TRANSIENT = frozenset({None, 408, 429, 500, 502, 503, 504})
@@ -38,7 +41,7 @@ class Start:
         jobs: The user's jobs on its cluster.
         seconds: How long it may take.
         save: Saves the launch's record.
-        end: Ends the launch; never raises.
+        end: Begins to end the launch.
         log: The spawner's.
     """
 
@@ -49,7 +52,7 @@ class Start:
         *,
         seconds: float,
         save: Callable[[], None],
-        end: Callable[[], Awaitable[None]],
+        end: Callable[[], object],
         log: Logger | LoggerAdapter[Any],
     ) -> None:
         self._launch = launch
@@ -125,7 +128,9 @@ class Start:
         looks = iter(_LOOK_AFTER)
         pause = next(looks)
         while launch.wanted:
-            await launch.change(pause * random.uniform(1, 1.2))  # noqa: S311 - spreads load
+            look_at = time.monotonic() + pause * random.uniform(1, 1.2)  # noqa: S311 - spreads load
+            while launch.wanted and not record.job_id and time.monotonic() < look_at:
+                await launch.change(look_at - time.monotonic())
             if record.job_id:
                 return True
             try:
@@ -153,19 +158,39 @@ class Start:
         self._log.info("Launch %s of %s is job %s", record.launch_id, launch.name, job_id)
         launch.say(10, f"Submitted as job {job_id}")
 
-    async def until_ready(self) -> str:
-        """Wait until the server listens; return its URL.
+    async def until_ready(self, proves: Callable[[Launch], Awaitable[bool]]) -> str:
+        """Wait until the server listens and answers; return its URL.
+
+        Args:
+            proves: Asks a launch's server whether it is that.
 
         Raises:
             LaunchFailed: If it can't come to that; the job is cancelled, or has ended.
         """
         launch, record = self._launch, self._record
+        if record.phase is Phase.READY:
+            # Taken up: it did answer, and JupyterHub looks at it in any case.
+            return record.url
+        await self._until_it_listens()
+        asked_since = time.monotonic()
+        while not launch.failure and not await proves(launch):
+            await launch.change(_ASK_EVERY)
+            if launch.ended is not None:
+                launch.fail(await self._why_ended(launch.ended))
+            elif time.monotonic() - asked_since > _ANSWERS_WITHIN:
+                launch.fail(failure.unreachable(record.job_id, record.url, _ANSWERS_WITHIN))
+        if launch.failure:
+            self._end()
+            raise launch.failure
+        launch.say(READY_AT, "JupyterLab is ready")
+        return record.url
+
+    async def _until_it_listens(self) -> None:
+        """Wait until the launch is ready or can't come to that."""
+        launch, record = self._launch, self._record
         with contextlib.ExitStack() as following:
             known, considered = None, 0
-            while record.phase is not Phase.READY:
-                if launch.failure:
-                    await self._end()
-                    raise launch.failure
+            while record.phase is not Phase.READY and not launch.failure:
                 if launch.ended is not None:
                     launch.fail(await self._why_ended(launch.ended))
                     continue
@@ -182,8 +207,6 @@ class Start:
                     continue
                 # Nothing is awaited between the looks at what has changed and this: no change is missed.
                 await launch.change(timeout=min(30.0, max(0.05, self._deadline - time.monotonic())))
-        launch.say(95, "JupyterLab is ready")
-        return record.url
 
     async def _consider(self, known: Known) -> None:
         """Say what the job does; one that can't become a server fails the launch."""
@@ -216,6 +239,6 @@ class Start:
     async def _why_ended(self, said: str) -> failure.LaunchFailed:
         """Return why a job ended: what its node said, else what Slurm says, else its script's exit code."""
         job_id = self._record.job_id
-        status = await self._jobs.dead(job_id, within=_LAST_STATUS) if job_id and not said else None
-        log = await self._jobs.log_tail(job_id)
+        within = _LAST_STATUS if job_id and not said else 0.0
+        status, log = await asyncio.gather(self._jobs.dead(job_id, within), self._jobs.log_tail(job_id))
         return failure.job_ended(job_id, status, said=said, exit_code=self._launch.exit_code, log=log)

@@ -17,6 +17,7 @@ from launcher.clusters.offer import Offer
 from launcher.detached import run_detached
 from launcher.errors import InvalidFile, UsageError
 from launcher.firecrest.jobs import Access
+from launcher.form.template import FormTemplate
 from launcher.spawner.admin_page import ClustersPage
 from launcher.spawner.recovery import Recovery
 from launcher.spawner.spawner import LauncherSpawner
@@ -31,6 +32,7 @@ def _begin() -> None:
     if "users" not in settings or not issubclass(hub.spawner_class, LauncherSpawner):
         return
     spawner = hub.spawner_class(parent=hub)
+    _check_ways(hub, spawner)
     offer = Offer.of(settings, spawner.cluster_files, hub.log)
     try:
         access = Access(spawner.service_account, spawner.user_accounts, hub.log)
@@ -44,9 +46,29 @@ def _begin() -> None:
         except InvalidFile:
             return []
 
-    strays = Strays(hub, access, clusters, hub.log, cancel=spawner.strays == "cancel")
+    # What takes long the first time is made now: nobody waits for the hub's event loop yet.
+    FormTemplate.of(settings, hub.log)
+    for cluster in clusters():
+        access.firecrest(cluster)
+    cancel, grace = spawner.strays == "cancel", spawner.stray_grace
+    strays = Strays(hub, access, clusters, hub.log, cancel=cancel, grace=grace)
     run_detached(strays.watch())
     Recovery(hub, hub.log).begin()
+
+
+def _check_ways(hub: Any, spawner: LauncherSpawner) -> None:
+    """Refuse a configuration with which no job would reach the hub."""
+    if not hub.internal_ssl:
+        return
+    if not hub.public_url:
+        raise SystemExit(
+            "internal_ssl needs c.JupyterHub.public_url: a job claims its launch without a certificate."
+        )
+    if (spawner.hub_connect_url or "").startswith(hub.public_url.rstrip("/")):
+        raise SystemExit(
+            "With internal_ssl, hub_connect_url must not be the public URL: servers show the hub's own port "
+            "their certificates. Leave it unset, or name that port as nodes reach it."
+        )
 
 
 _begin()

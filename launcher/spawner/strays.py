@@ -24,8 +24,7 @@ from launcher.metrics import STRAYS
 from launcher.protocol import made_here
 from launcher.spawner.launches import Launches
 
-GRACE = 600.0
-"""Seconds for which a stray is left alone: its hub's database may just be restored from a copy."""
+_JUST_ENDING = 60.0
 _SURVEY_EVERY = 600.0
 _SUSPECT_FOR = 3600.0
 _ACTIVE_FOR = 24 * 3600
@@ -41,17 +40,26 @@ class Strays:
         access: How its clusters are reached.
         clusters: Gives the clusters that the hub offers now.
         cancel: Whether strays are cancelled.
+        grace: Seconds for which one is left alone before.
         log: The hub's.
     """
 
     def __init__(
-        self, hub: Any, access: Access, clusters: Callable[[], list[Cluster]], log: Logger, *, cancel: bool
+        self,
+        hub: Any,
+        access: Access,
+        clusters: Callable[[], list[Cluster]],
+        log: Logger,
+        *,
+        cancel: bool,
+        grace: float,
     ) -> None:
         self._hub = hub
         self._secret: bytes = hub.tornado_settings["cookie_secret"]
         self._launches = Launches.of(hub.tornado_settings, hub.db)
         self._access = access
         self._cancel = cancel
+        self._grace = grace
         self._log = log
         self._clusters = clusters
         self._suspect_until = 0.0
@@ -78,26 +86,34 @@ class Strays:
         try:
             if jobs is None or not await self._is_stray(jobs, job_id):
                 return
+            # One that is just ending looks the same.
+            first = min(self._grace, _JUST_ENDING)
+            await asyncio.sleep(first)
+            if not await self._is_stray(jobs, job_id):
+                return
             self._log.warning(
                 "Job %s of %s on %s is one that no launch wants; %s",
                 *(job_id, name, cluster.name),
-                "it is cancelled in ten minutes" if self._cancel else "it ends when it asks the hub",
+                "it is about to be cancelled" if self._cancel else "it ends when it asks the hub",
             )
             STRAYS.labels(cluster.name, "seen").inc()
-            await asyncio.sleep(GRACE)
+            await asyncio.sleep(self._grace - first)
             if self._cancel and await self._is_stray(jobs, job_id) and await jobs.cancel(job_id):
                 self._log.warning("Job %s of %s on %s was cancelled", job_id, name, cluster.name)
                 STRAYS.labels(cluster.name, "cancelled").inc()
         except LauncherError as error:
-            self._log.warning("Job %s of %s: can't tell whether it is a stray: %s", job_id, name, error)
+            self._log.info("Job %s of %s: can't tell whether it is a stray: %s", job_id, name, error)
             self._known.discard(key)  # the next list is another chance
 
     def _jobs(self, cluster: Cluster, name: str) -> Jobs | None:
         """Return the jobs of an owner who is known here by the name that the cluster knows."""
-        user = self._hub.users.get(name)
+        user = self._hub.users.get(self._access.hub_user(name))
         return self._access.jobs(cluster, user) if user is not None else None
 
     async def _is_stray(self, jobs: Jobs, job_id: str) -> bool:
+        """Tell whether a job lives, and names a launch of this hub that is not known or has another job."""
+        if (await jobs.look(job_id)).verdict is not Verdict.ALIVE:
+            return False
         launch_id = await jobs.mark(job_id)
         launch = self._launches.get(launch_id)
         if launch is not None:
@@ -109,7 +125,10 @@ class Strays:
         self.suspect()
         while True:
             if time.monotonic() < self._suspect_until:
-                await self._survey()
+                try:
+                    await self._survey()
+                except Exception:  # noqa: BLE001 - one look that fails must not be the last
+                    self._log.exception("Can't look for strays")
             await asyncio.sleep(_SURVEY_EVERY * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
 
     def suspect(self) -> None:

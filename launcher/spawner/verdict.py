@@ -38,10 +38,9 @@ async def of(launch: Launch, jobs: Jobs, proves: Proves, log: Logger | LoggerAda
                 launch.doubt = await jobs.look(launch.record.job_id)
             known = launch.doubt
             verdict = known.verdict
-            words = known.problem or (known.status and known.status.state) or "nothing"
             log.warning(
                 "Server %s of job %s neither reports nor answers; the scheduler says %s; verdict: %s",
-                *(launch.name, launch.record.job_id, words, verdict),
+                *(launch.name, launch.record.job_id, known.words, verdict),
             )
     VERDICTS.labels(launch.record.cluster, verdict.value, source).inc()
     return verdict

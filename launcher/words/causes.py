@@ -64,6 +64,7 @@ class Cause(StrEnum):
         "Its environment could not be mounted, as when an image is gone, or the node does not reach the hub.",
     )
     LOST = "lost", _SUPPORT
+    UNREACHABLE = "unreachable", "Press Start again; if it stays so, tell the site's support this address."
     ADDRESS = "address", "Tell the site's support the job id: this node is set up in another way."
 
     # It ended.

@@ -30,6 +30,7 @@ __all__ = [
     "shown",
     "still_waiting",
     "unclaimed",
+    "unreachable",
     "wrong_address",
 ]
 
@@ -188,6 +189,13 @@ def never_starts(job_id: str, status: JobStatus) -> LaunchFailed:
 def wrong_address(job_id: str, why: str) -> LaunchFailed:
     """Return the failure of a server that reported to be where none of its cluster may be."""
     return _failed(Cause.ADDRESS, f"{_job(job_id)} reported a wrong address.", why, "It is cancelled.")
+
+
+def unreachable(job_id: str, url: str, seconds: float) -> LaunchFailed:
+    """Return the failure of a server that listens on its node, but does not answer the hub."""
+    what = f"JupyterLab of {_job(job_id)} listens at {url}, but the hub has no answer from there"
+    why = "A firewall may be between them, or the cluster file's node_addresses or ports name others."
+    return _failed(Cause.UNREACHABLE, f"{what} for {pending.duration(seconds)}.", why, "It is cancelled.")
 
 
 def lost(job_id: str, log: Sequence[str] = ()) -> LaunchFailed:

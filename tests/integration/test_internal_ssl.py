@@ -177,7 +177,7 @@ async def test_kernels_see_neither_the_certificates_variables_nor_their_files(si
     assert await alice.compute(FIND_KEYS) == f"{site.state}/home/{alice.name}/decoy\n"
 
 
-async def test_a_session_outlives_a_restart_of_the_hub_and_a_job_that_waits_is_taken_up(site, alice):
+async def test_a_session_outlives_a_restart_of_the_hub(site, alice):
     await alice.start()
     (job_id,) = await site.live_jobs(alice.name)
     await site.hub.kill_hub()

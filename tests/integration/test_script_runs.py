@@ -4,9 +4,11 @@ import contextlib
 import os
 import shlex
 import signal
+import ssl
 import time
 
 import pytest
+from certipy import Certipy
 from rendering import TICKET, site_template
 from running import Job, appears, hub, run
 from support import command_lines
@@ -87,6 +89,32 @@ class TestEnd:
     def test_a_server_that_is_killed_is_reported(self, run, hub):
         assert run("kill -KILL $$").end() == 137
         assert reports(hub) == [ScriptExit(TICKET, 137)]
+
+
+class TestHubCa:
+    """A hub whose certificate this system's authorities know nothing of."""
+
+    @pytest.fixture
+    def hub(self, hub, tmp_path):
+        store = Certipy(store_dir=str(tmp_path / "ca"))
+        store.create_ca("site")
+        pair = store.create_signed_pair("hub", "site", alt_names=["IP:127.0.0.1"])["files"]
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pair["cert"], pair["key"])
+        hub._server.socket = context.wrap_socket(hub._server.socket, server_side=True)
+        hub.url = hub.url.replace("http:", "https:")
+        return hub
+
+    @pytest.mark.parametrize("program", ["curl", "python3"])
+    def test_is_told_of_the_end_where_the_cluster_file_names_its_authority(self, run, hub, tmp_path, program):
+        ca = str(tmp_path / "ca/site/site.crt")
+        assert run("exit 4", programs=[program], hub_ca=ca).end() == 4
+        assert reports(hub) == [ScriptExit(TICKET, 4)]
+
+    @pytest.mark.parametrize("program", ["curl", "python3"])
+    def test_is_not_told_of_the_ticket_otherwise(self, run, hub, program):
+        assert run("exit 4", programs=[program]).end() == 4
+        assert reports(hub) == []
 
 
 class TestPrologue:

@@ -1,6 +1,7 @@
 """A user's access token: renewed in time, once, and never lost."""
 
 import asyncio
+import contextlib
 import time
 from io import BytesIO
 
@@ -13,7 +14,9 @@ from tornado.web import HTTPError
 from launcher.errors import FirecrestError
 from launcher.firecrest.tokens import access_token, refresh_user
 
-LOG_IN_AGAIN = "Log out of JupyterHub, log in again, and press Start once more."
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
+LOG_IN_AGAIN = "Log in again, then press Start once more."
 
 
 def token(seconds, **claims):
@@ -29,6 +32,7 @@ class Provider:
         self.renewals = []
         self.error = None
         self.rotates = True
+        self.lifetime = 300
 
     def build_refresh_token_request_params(self, refresh_token):
         return {"grant_type": "refresh_token", "refresh_token": refresh_token}
@@ -41,7 +45,7 @@ class Provider:
             raise self.error
         number = len(self.renewals)
         rotated = {"refresh_token": f"refresh-{number}"} if self.rotates else {}
-        return {"access_token": token(300, number=number), **rotated}
+        return {"access_token": token(self.lifetime, number=number), **rotated}
 
     def build_auth_state_dict(self, token_info, user_info):
         return {
@@ -132,9 +136,44 @@ class TestRenewal:
 
     async def test_the_next_renewal_brings_the_rotated_refresh_token(self, user, provider):
         await access_token(user)
-        user.state["access_token"] = token(10)
+        await asyncio.sleep(250)
         await access_token(user)
         assert provider.renewals == ["refresh-0", "refresh-1"]
+
+    async def test_there_is_one_a_lifetime(self, user, provider):
+        for _ in range(3600):
+            await access_token(user)
+            await asyncio.sleep(1)
+        assert len(provider.renewals) == 3600 / (300 - 60)
+
+    async def test_one_that_firecrest_refuses_is_renewed_though_it_seems_good(self, user, provider):
+        user.state["access_token"] = refused = token(200)
+        renewed = await access_token(user, refused)
+        assert renewed != refused
+        assert await access_token(user) == renewed
+        assert provider.renewals == ["refresh-0"]
+
+    async def test_many_whose_token_was_refused_spend_one_refresh_token(self, user, provider):
+        user.state["access_token"] = refused = token(200)
+        tokens = await asyncio.gather(*(access_token(user, refused) for _ in range(20)))
+        assert len(set(tokens)) == 1
+        assert provider.renewals == ["refresh-0"]
+
+    @pytest.mark.parametrize("lifetime", [30, 60, -3600])
+    async def test_a_short_life_or_a_clock_that_is_wrong_costs_a_request_in_ten_seconds(
+        self, user, provider, lifetime
+    ):
+        provider.lifetime = lifetime
+        for _ in range(600):
+            assert await access_token(user)
+            await asyncio.sleep(1)
+        assert len(provider.renewals) <= 61
+
+    async def test_so_does_a_firecrest_that_refuses_every_token(self, user, provider):
+        for _ in range(600):
+            await access_token(user, await access_token(user))
+            await asyncio.sleep(1)
+        assert len(provider.renewals) <= 61
 
     async def test_a_provider_that_does_not_rotate_leaves_the_old_one(self, user, provider):
         provider.rotates = False
@@ -158,14 +197,19 @@ class TestRenewal:
         assert await access_token(user) == opaque
         assert provider.renewals == []
 
-    async def test_a_cancelled_caller_leaves_the_way_free_for_the_next(self, user):
+    @pytest.mark.parametrize("steps", range(8))
+    async def test_who_is_cancelled_takes_no_refresh_token_along(self, user, provider, steps):
+        """A refresh token that was spent while the new one was not saved would lock the user out."""
         first = asyncio.create_task(access_token(user))
-        await asyncio.sleep(0)
+        for _ in range(steps):
+            await asyncio.sleep(0)
         first.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError):
             await first
         async with asyncio.timeout(10):
-            assert await access_token(user)
+            assert await access_token(user) == user.state["access_token"]
+        assert provider.renewals == ["refresh-0"]
+        assert user.state["refresh_token"] == "refresh-1"
 
 
 class TestLogInAgain:
@@ -222,11 +266,25 @@ class TestNoAnswer:
         assert "s3cret" not in str(error)
         assert user.state == before
 
-    async def test_the_next_call_tries_again(self, user, provider):
+    async def test_it_is_asked_at_most_once_in_ten_seconds(self, user, provider):
+        provider.error = ConnectionRefusedError()
+        for _ in range(600):
+            await refused(user)
+            await asyncio.sleep(1)
+        assert 30 <= len(provider.renewals) <= 61
+
+    async def test_once_it_answers_again_so_does_this(self, user, provider):
         provider.error = ConnectionRefusedError()
         await refused(user)
         provider.error = None
+        await asyncio.sleep(11)
         assert await access_token(user)
+
+    async def test_a_new_log_in_needs_no_patience(self, user, provider):
+        provider.error = HTTPClientError(400)
+        await refused(user)
+        user.state = {**user.state, "access_token": (fresh := token(300))}
+        assert await access_token(user) == fresh
 
 
 class TestHook:

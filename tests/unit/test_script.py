@@ -124,6 +124,13 @@ class TestText:
         text = script(file, {"environment": environment})
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
+    def test_whom_to_trust_at_the_hub_stands_only_where_the_cluster_file_says_so(self, tmp_path, tiny):
+        file = cluster_file(tmp_path, hub_ca="/etc/site/ca.pem")
+        assert "LAUNCHER_HUB_CA=/etc/site/ca.pem" in launch_words(script(file))
+        assert "_CA=" not in script(tiny)
+        assert "--cacert" not in script(tiny)
+        subprocess.run(["bash", "-n"], input=script(file), text=True, check=True)
+
     def test_a_prologue_is_that_of_the_cluster_and_then_that_of_the_environment(self):
         lines = script(EVERYTHING, {"environment": "own", "uenv": "a"}).split("\n")
         assert lines.index("export CLUSTER=everything") < lines.index("export ENVIRONMENT=own")

@@ -7,7 +7,7 @@ import pytest
 
 from launcher.errors import NoPort
 from launcher.singleuser import listener as module
-from launcher.singleuser.listener import Listener
+from launcher.singleuser.listener import Listener, hosts
 
 HERE = ["127.0.0.0/8"]
 
@@ -246,3 +246,25 @@ class TestName:
         with pytest.raises(NoPort, match="does not know the address of its own name nid001") as error:
             opened(names=["nid*"])
         assert "Name or service not known" in error.value.why
+
+
+class TestHosts:
+    """What a node may be found by, told to the hub before it has said what counts."""
+
+    def test_they_are_its_names_and_addresses(self, monkeypatch):
+        monkeypatch.setenv("SLURMD_NODENAME", "NID001")
+        names = (module.os.uname().nodename.lower(), "nid001")
+        told = hosts()
+        assert set(names) <= set(told)
+        assert "127.0.0.1" in told
+
+    def test_whatever_a_listener_takes_is_among_them(self, opened):
+        assert opened(HERE).address in hosts()
+
+    def test_no_resolver_is_asked(self, monkeypatch):
+        monkeypatch.setattr(module.socket, "getaddrinfo", None)
+        assert hosts()
+
+    def test_of_a_node_with_many_addresses_as_many_as_a_claim_takes(self, monkeypatch):
+        monkeypatch.setattr(module, "_addresses", lambda _: [f"10.0.0.{i}" for i in range(200)])
+        assert len(hosts()) == 40

@@ -102,6 +102,11 @@ def test_a_name_of_a_pattern_makes_a_url(name):
     assert server_url(NAMED, name, 40000) == f"http://{name}:40000"
 
 
+@pytest.mark.parametrize(("which", "address"), [(NUMERIC, "10.0.0.7"), (NAMED, "gpu1")])
+def test_a_server_with_a_certificate_is_asked_for_it(which, address):
+    assert server_url(which, address, 40000, tls=True) == f"https://{address}:40000"
+
+
 @pytest.mark.parametrize("address", ["10.0.0.7", "fd00:7::1", "127.0.0.1", "localhost", "evil.example"])
 def test_where_servers_have_names_neither_addresses_nor_other_names_are_taken(address):
     with pytest.raises(ValueError, match="is not the name of a compute node of tiny"):

@@ -5,11 +5,11 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from launcher.clusters import Cluster, parse_options
-from launcher.protocol import encode, parse_claim_answer
+from launcher.protocol import Tls, encode, parse_claim_answer
 from launcher.spawner.answer import claim_answer
 
 
-def answer(*arguments, options=None, **keys):
+def answer(*arguments, options=None, tls=None, **keys):
     values = {
         "name": "tiny",
         "firecrest": {"url": "https://firecrest.example.org", "system": "tiny"},
@@ -26,12 +26,19 @@ def answer(*arguments, options=None, **keys):
         launch_key="d" * 64,
         environment={"JUPYTERHUB_API_TOKEN": "t0ken"},
         arguments=[*arguments],
+        tls=tls,
     )
     assert parse_claim_answer(encode(answer)) == answer
     return answer
 
 
 class TestKeys:
+    def test_the_servers_certificate_where_it_has_one(self):
+        assert answer().tls is None
+        assert answer(tls=Tls("key", "certificate", "authority")).tls == Tls(
+            "key", "certificate", "authority"
+        )
+
     def test_networks(self):
         given = answer(ports=[40000, 40100])
         assert (given.networks, given.names, given.interface) == (["10.0.0.0/8", "fd00:7::/32"], [], "")

@@ -8,10 +8,14 @@ from jupyterhub import orm
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
+from stand_in import CLUSTER
 
+from launcher.firecrest import Known
 from launcher.protocol import Event, EventKind, ticket_hash
-from launcher.spawner.launches import Launch, Launches
+from launcher.spawner.launches import READY_AT, Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 TICKET = "5ec2e7" + "0" * 58
 
@@ -30,7 +34,7 @@ def record(**changes):
 
 @pytest.fixture
 def launch():
-    return Launch(record())
+    return Launch(record(), "alice")
 
 
 @pytest.fixture
@@ -39,18 +43,26 @@ def session():
     engine = create_engine("sqlite://", poolclass=StaticPool)
     orm.Base.metadata.create_all(engine)
     session = Session(engine)
-    for name, state in (
-        ("alice", {STATE_KEY: record(phase=Phase.READY, job_id="42").to_state()}),
-        ("bob", {"pid": 7}),
-        ("carol", None),
+    for name, server, state in (
+        ("alice", "", {STATE_KEY: record(phase=Phase.READY, job_id="42").to_state(), "of_another": 1}),
+        ("alice", "second", None),
+        ("bob", "", {"pid": 7}),
+        ("carol", "", None),
     ):
-        user = orm.User(name=name)
+        user = orm.User.find(session, name) or orm.User(name=name)
         session.add(user)
-        session.add(orm.Spawner(user=user, name="", state=state))
+        session.add(orm.Spawner(user=user, name=server, state=state))
     session.commit()
     yield session
     session.close()
     engine.dispose()
+
+
+def saved(session, user="alice", server=""):
+    """Return the state that a hub which starts now would find."""
+    with Session(session.get_bind()) as other:
+        query = other.query(orm.Spawner).join(orm.User)
+        return query.filter(orm.User.name == user, orm.Spawner.name == server).one().state
 
 
 class TestLaunches:
@@ -76,7 +88,7 @@ class TestLaunches:
     def test_an_expired_ticket_finds_its_launch_and_claims_nothing(self, session):
         launches = Launches(session)
         facts = {"launch_id": "d" * 32, "ticket_hash": ticket_hash("late")}
-        late = launches.add(Launch(record(**facts, ticket_expires=time.time() - 1)))
+        late = launches.add(Launch(record(**facts, ticket_expires=time.time() - 1), "bob"))
         assert launches.by_ticket("late") is late
         assert late.ticket_expired
         assert not launches.get("c" * 32).ticket_expired
@@ -84,32 +96,106 @@ class TestLaunches:
     def test_a_launch_that_is_known_is_not_made_twice(self, session):
         launches = Launches(session)
         known = launches.get("c" * 32)
-        assert launches.add(Launch(record())) is known
+        assert launches.add(Launch(record(), "alice")) is known
+        assert list(launches) == [known]
 
-    def test_a_forgotten_launch_is_found_no_more(self, session):
+    @pytest.mark.parametrize(("server", "name"), [("", "alice"), ("second", "alice:second")])
+    def test_people_know_it_by_user_and_server(self, server, name):
+        assert Launch(record(), "alice", server).name == name
+
+    def test_it_knows_what_the_cluster_file_said_when_it_began(self):
+        file = CLUSTER.model_dump(mode="json", exclude_defaults=True)
+        assert Launch(record(cluster_file=file), "alice").cluster == CLUSTER
+
+    @pytest.mark.parametrize("file", [{}, {"name": "tiny"}, {"colour": "blue"}])
+    def test_unless_that_is_nothing_that_this_release_reads(self, file):
+        assert Launch(record(cluster_file=file), "alice").cluster is None
+
+
+class TestSaved:
+    def test_a_record_is_in_the_database_at_once_beside_what_else_is_there(self, session):
         launches = Launches(session)
-        launches.remove(launches.get("c" * 32))
+        launch = launches.get("c" * 32)
+        launch.record.node = "nid007"
+        launches.save(launch)
+        assert LaunchRecord.from_state(saved(session)).node == "nid007"
+        assert saved(session)["of_another"] == 1
+
+    def test_that_of_a_named_server_is_saved_as_its_own(self, session):
+        launches = Launches(session)
+        second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))
+        launches.save(second)
+        assert LaunchRecord.from_state(saved(session, server="second")).launch_id == "d" * 32
+        assert LaunchRecord.from_state(saved(session)).launch_id == "c" * 32
+
+    def test_a_launch_whose_job_is_gone_is_forgotten_everywhere(self, session):
+        launches = Launches(session)
+        launch = launches.get("c" * 32)
+        launch.enter(Phase.GONE)
+        launches.save(launch)
+        assert saved(session) == {"of_another": 1}
         assert launches.get("c" * 32) is None
         assert launches.by_ticket(TICKET) is None
+        assert list(launches) == []
+        launches.save(launch)
 
-    def test_forgetting_twice_harms_nobody(self, session, launch):
+    def test_one_that_another_has_replaced_saves_nothing_any_more(self, session):
+        """Its end goes on while the next launch of the same server has begun."""
         launches = Launches(session)
-        launches.remove(launch)
-        launches.remove(launch)
+        old = launches.get("c" * 32)
+        new = launches.add(Launch(record(launch_id="d" * 32, ticket_hash="0" * 64), "alice"))
+        old.enter(Phase.GONE)
+        launches.save(old)
+        launches.save(new)
+        for phase in (Phase.ENDING, Phase.GONE):
+            old.record.phase = phase
+            launches.save(old)
+            assert LaunchRecord.from_state(saved(session)).launch_id == "d" * 32
+
+    def test_one_whose_server_was_deleted_is_forgotten_without_a_place_to_save_it(self, session):
+        launches = Launches(session)
+        launch = launches.add(Launch(record(launch_id="d" * 32, phase=Phase.ENDING), "alice", "deleted"))
+        launches.save(launch)
+        assert launches.get("d" * 32) is launch
+        launch.enter(Phase.GONE)
+        launches.save(launch)
+        assert launches.get("d" * 32) is None
+
+
+class TestAfterARestart:
+    """What an earlier hub has left in its database."""
+
+    @pytest.mark.parametrize("phase", Phase)
+    @pytest.mark.parametrize("expires", [-1, 100])
+    def test_a_start_under_way_is_awaited_while_its_ticket_is_good(self, session, phase, expires):
+        state = record(phase=phase, ticket_expires=time.time() + expires).to_state()
+        session.query(orm.Spawner).filter(orm.Spawner.name == "second").one().state = {STATE_KEY: state}
+        session.query(orm.Spawner).filter(orm.Spawner.name == "").delete()
+        session.commit()
+        (launch,) = Launches(session)
+        started = phase in (Phase.SUBMITTING, Phase.SUBMITTED, Phase.CLAIMED)
+        assert launch.awaited == (started and expires > 0)
+        assert launch.wanted == (launch.awaited or phase is Phase.READY)
+        assert (launch.user, launch.server) == ("alice", "second")
 
 
 class TestWanted:
     @pytest.mark.parametrize("phase", Phase)
     def test_a_job_should_live_until_its_launch_ends(self, phase):
-        launch = Launch(record(phase=phase))
+        launch = Launch(record(phase=phase), "alice")
         launch.spawner = object()
         assert launch.wanted == (phase not in (Phase.ENDING, Phase.GONE))
+        assert launch.gone == (phase is Phase.GONE)
 
     @pytest.mark.parametrize("phase", Phase)
-    def test_a_launch_that_nobody_waits_for_after_a_restart_is_wanted_only_if_its_server_is_ready(
-        self, phase
-    ):
-        assert Launch(record(phase=phase)).wanted == (phase is Phase.READY)
+    def test_a_launch_that_nobody_waits_for_is_wanted_only_if_its_server_is_ready(self, phase):
+        assert Launch(record(phase=phase), "alice").wanted == (phase is Phase.READY)
+
+    @pytest.mark.parametrize("phase", Phase)
+    def test_one_that_the_hub_is_about_to_take_up_is_wanted_until_it_ends(self, phase):
+        launch = Launch(record(phase=phase), "alice")
+        launch.awaited = True
+        assert launch.wanted == (phase not in (Phase.ENDING, Phase.GONE))
 
 
 class TestWhatHappened:
@@ -132,12 +218,18 @@ class TestWhatHappened:
         launch.heard(
             Event("c" * 32, EventKind.STOPPING, 1, reason="failed", message="Home is full.", exit_code=22)
         )
-        launch.script_ended(1)
+        launch.heard_script(1)
         assert (launch.ended, launch.exit_code) == ("Home is full.", 22)
 
     def test_a_server_that_was_killed_leaves_the_last_words_to_the_script(self, launch):
-        launch.script_ended(137)
+        launch.heard_script(137)
         assert (launch.ended, launch.exit_code) == ("", 137)
+        assert launch.script_ended
+
+    def test_a_sign_of_life_ends_a_doubt(self, launch):
+        launch.doubt = Known()
+        launch.heard(Event("c" * 32, EventKind.ALIVE, 1))
+        assert launch.doubt is None
 
     def test_the_first_reason_of_a_failure_counts(self, launch):
         first, second = Exception("no port"), Exception("cancelled")
@@ -150,26 +242,32 @@ class TestProgress:
     async def collect(self, launch):
         return [message["message"] async for message in launch.progress()]
 
-    async def test_everybody_who_looks_sees_all_from_the_first_message_on(self, launch):
+    @pytest.fixture
+    def launch(self, launch):
+        launch.spawner = object()
+        return launch
+
+    async def test_everybody_who_looks_sees_all_from_the_first_message_to_the_last(self, launch):
         launch.say(5, "Submitting")
         early = asyncio.create_task(self.collect(launch))
         await asyncio.sleep(0)
         launch.say(10, "Submitted as job 42")
         late = asyncio.create_task(self.collect(launch))
         await asyncio.sleep(0)
-        launch.record.phase = Phase.READY
-        launch.touch()
+        launch.enter(Phase.READY)
+        await asyncio.sleep(0)
+        launch.say(READY_AT, "Ready")
         async with asyncio.timeout(10):
-            assert await early == await late == ["Submitting", "Submitted as job 42"]
+            assert await early == await late == ["Submitting", "Submitted as job 42", "Ready"]
 
     async def test_the_same_is_not_said_twice_in_a_row(self, launch):
         for text in ("pending", "pending", "running", "pending"):
             launch.say(20, text)
         assert [each["message"] for each in launch.messages] == ["pending", "running", "pending"]
 
-    @pytest.mark.parametrize("phase", [Phase.READY, Phase.ENDING, Phase.GONE])
-    async def test_it_ends_when_the_launch_is_ready_or_over(self, phase):
-        launch = Launch(record(phase=phase))
+    @pytest.mark.parametrize("phase", [Phase.ENDING, Phase.GONE])
+    async def test_it_ends_when_the_launch_is_over(self, launch, phase):
+        launch.enter(phase)
         launch.say(5, "Submitting")
         async with asyncio.timeout(10):
             assert await self.collect(launch) == ["Submitting"]

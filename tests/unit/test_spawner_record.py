@@ -2,6 +2,7 @@
 
 import json
 import time
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,8 @@ RECORD = LaunchRecord(
     nonce="b" * 64,
     node="nid001",
     url="http://10.0.0.7:40000",
+    cluster_file={"name": "tiny", "partitions": [{"name": "normal", "time_limit": 240}]},
+    asked={"partition": ["normal"]},
 )
 SAVED = RECORD.to_state()
 JSON = st.recursive(
@@ -50,6 +53,7 @@ def test_what_is_not_known_yet_may_be_missing():
     record = LaunchRecord.from_state({STATE_KEY: needed})
     assert record.phase is Phase.SUBMITTING
     assert (record.job_id, record.nonce, record.node, record.url) == ("", "", "", "")
+    assert (record.asked, record.cluster_file) == ({}, {})
 
 
 def test_a_field_of_a_later_version_is_passed_over():
@@ -74,6 +78,14 @@ def test_without_a_field_that_it_needs_it_is_no_record(name):
         LaunchRecord.from_state({STATE_KEY: {key: value for key, value in SAVED.items() if key != name}})
         is None
     )
+
+
+def test_what_was_saved_does_not_change_with_the_record():
+    record = LaunchRecord(**deepcopy(SAVED))
+    state = record.to_state()
+    record.options["time"] = 30
+    record.cluster_file["partitions"].clear()
+    assert state == SAVED
 
 
 @pytest.mark.parametrize("name", sorted(SAVED))

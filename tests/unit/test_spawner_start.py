@@ -1,4 +1,4 @@
-"""One start: a submit whose answer is lost is looked for, and a job that may live gets no second one beside it."""
+"""One start: a submit whose answer is lost is looked for, and a job that may live gets no second one."""
 
 import asyncio
 
@@ -7,9 +7,9 @@ from stand_in import LATE, LOG, REFUSED, Person, Slurm, jobs, launch, script
 
 from launcher.errors import FirecrestError, JobRejected
 from launcher.protocol import Event, EventKind
-from launcher.spawner.failure import LaunchFailed
 from launcher.spawner.record import Phase
 from launcher.spawner.start import Start
+from launcher.words.failure import LaunchFailed
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
 
@@ -30,13 +30,16 @@ class Starting:
         saved: The phases and job ids that were saved, in order.
         suspected: How often there was reason to look for strays.
         ended: How often the launch was ended.
+        answers: Whether the server answers the hub.
+        probes: How often it was asked.
     """
 
     def __init__(self, slurm, *, seconds=4 * 3600, service=None):
         self.slurm = slurm
         self.launch = launch()
         self.saved = []
-        self.suspected = self.ended = 0
+        self.suspected = self.ended = self.probes = 0
+        self.answers = True
         self.start = Start(
             self.launch,
             jobs(slurm, Person(), service, suspect=self._suspect),
@@ -53,9 +56,15 @@ class Starting:
     def _suspect(self):
         self.suspected += 1
 
-    async def _end(self):
+    def _end(self):
         self.ended += 1
-        self.launch.enter(Phase.ENDING)
+        if not self.launch.gone:
+            self.launch.enter(Phase.ENDING)
+
+    async def _proves(self, of):
+        assert of is self.launch
+        self.probes += 1
+        return self.answers
 
     def submit(self):
         self.start.submit(script(self.launch))
@@ -64,7 +73,7 @@ class Starting:
     def begin(self):
         """Submit, and wait in the background until the server is ready."""
         self.submit()
-        return asyncio.create_task(self.start.until_ready())
+        return asyncio.create_task(self.start.until_ready(self._proves))
 
     def claims(self, job_id="1"):
         self.record.job_id = self.record.job_id or job_id
@@ -219,7 +228,7 @@ class TestASubmitThatMayHaveHappened:
     async def test_a_claim_that_comes_just_before_the_next_submit_prevents_it(self, slurm, starting, error):
         slurm.submits = [error]
         starting.submit()
-        while "the hub tries again" not in starting.said[-1]:
+        while not any("the hub tries again" in text for text in starting.said):
             await asyncio.sleep(0.1)
         starting.claims("7")
         await starting.launch.submission
@@ -228,12 +237,12 @@ class TestASubmitThatMayHaveHappened:
 
     async def test_of_two_jobs_the_one_that_claimed_first_is_kept(self, slurm, starting):
         """The first one, stalled long enough to be given up, claims while the second submit is answered."""
-        slurm.submits = [(STALLED, 25)]
+        slurm.submits = [STALLED]
         slurm.seconds = 2
         starting.submit()
-        while slurm.calls["submit"] < 2 or not slurm.alive:
+        while slurm.calls["submit"] < 2:
             await asyncio.sleep(0.1)
-        starting.claims("1")
+        starting.claims(slurm.add(script(starting.launch)))
         await starting.launch.submission
         assert starting.record.job_id == "1"
         assert slurm.alive == ["1"]
@@ -266,6 +275,38 @@ class TestUntilReady:
         starting.ready()
         assert await start == "http://10.0.0.7:40000"
         assert starting.said[-1] == "JupyterLab is ready"
+
+    async def test_but_not_before_the_server_answers(self, starting):
+        """JupyterHub's own first look at it comes later, and would fail the start without a word on why."""
+        starting.answers = False
+        start = starting.begin()
+        await asyncio.sleep(5)
+        starting.ready()
+        await asyncio.sleep(10)
+        assert not start.done()
+        starting.answers = True
+        async with asyncio.timeout(5):
+            assert await start
+        assert starting.probes <= 15
+
+    async def test_one_that_never_does_is_explained_and_ended(self, starting):
+        starting.answers = False
+        start = starting.begin()
+        await asyncio.sleep(5)
+        starting.ready()
+        failure = await fails(start, within=30)
+        assert "Job 1" in failure.jupyterhub_message
+        assert starting.ended == 1
+
+    async def test_one_that_ends_instead_is_told_as_it_says(self, starting):
+        starting.answers = False
+        start = starting.begin()
+        await asyncio.sleep(5)
+        starting.ready()
+        starting.launch.heard(
+            Event(starting.record.launch_id, EventKind.STOPPING, 1, reason="failed", message="Home is full.")
+        )
+        assert "Home is full." in (await fails(start, within=5)).jupyterhub_message
 
     async def test_a_launch_that_is_ready_within_30_seconds_costs_six_requests_at_most(self, slurm, starting):
         start = starting.begin()

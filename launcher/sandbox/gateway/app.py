@@ -39,7 +39,7 @@ class Gateway:
         system: The system's name.
         file_systems: Directories that hold the system's files.
         operators: `preferred_username`s of service accounts that may cancel anybody's job.
-        projects: Slurm accounts that everybody has, the default first.
+        projects: Slurm accounts that everybody has where the scheduler keeps none, the default first.
         command_timeout: Seconds that the scheduler has for an answer.
         health_interval: Seconds between two looks at the system's health.
 

@@ -138,7 +138,7 @@ class Jobs:
     async def metadata(self, call: Call) -> Answer:
         """`GET …/jobs/{job}/metadata`: the job's files, and for its owner the script."""
         try:
-            job = await self._in_time(self._scheduler.job(call.job_id))
+            job = await self._in_time(self._scheduler.known(call.job_id))
         except (SandboxError, TimeoutError):
             raise Refusal(500, "()") from None
         if job is None or not self._shows(job, call):
@@ -157,7 +157,7 @@ class Jobs:
         return Answer(204)
 
     async def _owner(self, call: Call) -> Account:
-        job = await self._in_time(self._scheduler.job(call.job_id))
+        job = await self._in_time(self._scheduler.known(call.job_id))
         if job and call.user in self._operators and job.account_name in self._accounts:
             return self._accounts[job.account_name]
         why = "Access/permission denied" if job else "Invalid job id specified"

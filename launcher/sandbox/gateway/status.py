@@ -26,7 +26,7 @@ class Status:
         system: Its name.
         scheduler: Its scheduler.
         file_systems: Directories that hold its files.
-        projects: The Slurm accounts of everybody, the default first.
+        projects: The Slurm accounts of everybody where the scheduler keeps none, the default first.
         interval: Seconds between two looks at the scheduler and the file systems.
 
     Attributes:
@@ -113,6 +113,7 @@ class Status:
     async def userinfo(self, call: Call) -> Answer:
         """`GET /status/{system}/userinfo`."""
         account = call.account
+        projects = await _asked(self._scheduler.projects(account)) or self._projects
         group = {"id": str(account.gid), "name": _group_name(account.gid)}
         return Answer(
             200,
@@ -120,7 +121,7 @@ class Status:
                 "user": {"id": str(account.uid), "name": account.name},
                 "group": group,
                 "groups": [group],
-                "accounts": [{"name": name, "default": name == self._projects[0]} for name in self._projects],
+                "accounts": [{"name": name, "default": name == projects[0]} for name in projects],
             },
         )
 

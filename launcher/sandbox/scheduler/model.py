@@ -269,8 +269,20 @@ class Scheduler(Protocol):
         """All jobs of this run, by one question to the scheduler, in the order of their ids."""
         ...
 
+    async def queue(self) -> list[Job]:
+        """The same as the controller knows it, whatever accounting says."""
+        ...
+
     async def job(self, job_id: str) -> Job | None:
         """One job, None if there is no such job."""
+        ...
+
+    async def known(self, job_id: str) -> Job | None:
+        """The same as the controller knows it, with its script, whatever accounting says."""
+        ...
+
+    async def projects(self, account: Account) -> list[str]:
+        """What Slurm calls the accounts that somebody has, the default first; none if nobody keeps any."""
         ...
 
     async def cancel(self, account: Account, job_id: str) -> None:

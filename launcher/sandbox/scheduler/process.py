@@ -127,9 +127,21 @@ class ProcessScheduler:
         """As `Scheduler.jobs`."""
         return [self._shown(job) for job in self._jobs.values()]
 
+    async def queue(self) -> list[Job]:
+        """As `Scheduler.queue`."""
+        return await self.jobs()
+
     async def job(self, job_id: str) -> Job | None:
         """As `Scheduler.job`."""
         return self._shown(self._jobs[job_id]) if job_id in self._jobs else None
+
+    async def known(self, job_id: str) -> Job | None:
+        """As `Scheduler.known`."""
+        return await self.job(job_id)
+
+    async def projects(self, account: Account) -> list[str]:  # noqa: ARG002 - as the protocol has it
+        """As `Scheduler.projects`."""
+        return []
 
     async def cancel(self, account: Account, job_id: str) -> None:
         """As `Scheduler.cancel`."""

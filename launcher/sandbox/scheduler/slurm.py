@@ -18,7 +18,7 @@ from launcher.sandbox.scheduler.model import (
     Submission,
     SubmitRefused,
 )
-from launcher.sandbox.scheduler.slurm_accounting import Rows, merge, registrations
+from launcher.sandbox.scheduler.slurm_accounting import Rows, merge, projects_of, registrations
 from launcher.sandbox.scheduler.slurm_conf import CLUSTER, KILL_WAIT, NODES
 from launcher.sandbox.scheduler.slurm_daemons import SlurmDaemons
 from launcher.sandbox.scheduler.slurm_operator import SlurmOperator
@@ -116,7 +116,7 @@ class SlurmScheduler:
         return await self._accounted("--starttime=now-7days") if self._accounting else await self.queue()
 
     async def queue(self) -> list[Job]:
-        """All jobs as slurmctld knows them, whatever accounting says."""
+        """As `Scheduler.queue`."""
         records = await self._records("squeue", JOB_FIELDS, "--states=all", "--all", "--array")
         return sorted((self._job(record) for record in records), key=lambda job: int(job.id))
 
@@ -128,13 +128,20 @@ class SlurmScheduler:
         return next((job for job in jobs if job.id == job_id), None)
 
     async def known(self, job_id: str) -> Job | None:
-        """One job as slurmctld knows it, whatever accounting says, with its script."""
+        """As `Scheduler.known`."""
         found = next((job for job in await self.queue() if job.id == job_id), None)
         if found and job_id not in self._scripts:  # submitted by somebody else, such as a job
             _, script, _ = await self._run(["scontrol", "write", "batch_script", job_id, "-"])
             self._scripts[job_id] = script
             return replace(found, script=script)
         return found
+
+    async def projects(self, account: Account) -> list[str]:
+        """As `Scheduler.projects`."""
+        if not self._accounting:
+            return []
+        output = await self._ask("sacctmgr", *projects_of(account.unix_name))
+        return list(dict.fromkeys(name for line in output.splitlines() for name in line.split("|")))
 
     async def cancel(self, account: Account, job_id: str) -> None:
         """As `Scheduler.cancel`."""

@@ -34,6 +34,12 @@ def registrations(users: Iterable[str]) -> list[list[str]]:
     ]
 
 
+def projects_of(user: str) -> list[str]:
+    """What sacctmgr(1) is to be asked for a unix user's accounts; a line holds the default one, and one."""
+    columns = ["--noheader", "--parsable2", "format=DefaultAccount,Account"]
+    return ["show", "user", f"Name={user}", "WithAssoc", *columns]
+
+
 class Rows:
     """The rows of `sacct --parsable2`, whose columns are told apart by a mark that is new each time."""
 

@@ -84,7 +84,7 @@ class Memory:
     kind: str = "memory"
     cluster_name: str = "cluster"
     version: str = "22.05.8"
-    known: dict[str, Job] = field(default_factory=dict)
+    held: dict[str, Job] = field(default_factory=dict)
     submitted: list[dict[str, Any]] = field(default_factory=list)
     refusal: Exception | None = None
     stalled: asyncio.Event | None = None
@@ -104,35 +104,45 @@ class Memory:
         await self._answering()
         job = replace(
             FIRST,
-            id=str(len(self.known) + 3),
+            id=str(len(self.held) + 3),
             account_name=account.name,
             name=submission.name or "first",
             project=submission.project or "proj1",
             script=submission.script,
         )
         self.submitted.append({"account": account, **asdict(submission)})
-        self.known[job.id] = job
+        self.held[job.id] = job
         self.taken.set()
         return job.id
 
     async def jobs(self) -> list[Job]:
         await self._answering()
-        return list(self.known.values())
+        return list(self.held.values())
 
     async def job(self, job_id: str) -> Job | None:
         await self._answering()
-        return self.known.get(job_id)
+        return self.held.get(job_id)
+
+    async def queue(self) -> list[Job]:
+        return await self.jobs()
+
+    async def known(self, job_id: str) -> Job | None:
+        return await self.job(job_id)
+
+    async def projects(self, account: Account) -> list[str]:
+        await self._answering()
+        return []
 
     async def cancel(self, account: Account, job_id: str) -> None:
         await self._answering()
-        if job_id not in self.known:
+        if job_id not in self.held:
             raise not_cancelled(job_id, "Invalid job id specified")
-        job = self.known[job_id]
+        job = self.held[job_id]
         if job.account_name != account.name:
             raise not_cancelled(job_id, "Access/permission denied", exit_status=210)
         if job.state not in ("PENDING", "RUNNING"):
             raise not_cancelled(job_id, "Job/step already completing or completed")
-        self.known[job_id] = cancelled_while_pending(job)
+        self.held[job_id] = cancelled_while_pending(job)
 
     async def nodes(self) -> list[Node]:
         await self._answering()

@@ -12,7 +12,7 @@ from .kit import FIRST, OPERATOR, SCRIPT, Memory, client, ended, error
 
 
 async def test_cancelling_ones_own_job_has_no_words(alice: AsyncFirecrest, scheduler: Memory) -> None:
-    scheduler.known["3"] = FIRST
+    scheduler.held["3"] = FIRST
     assert await alice.cancel_job("sandbox", "3") == {}
     [job] = await alice.job_info("sandbox", "3")
     assert job["status"]["state"] == "CANCELLED by 1001"
@@ -31,7 +31,7 @@ async def test_cancelling_ones_own_job_has_no_words(alice: AsyncFirecrest, sched
 async def test_a_job_that_can_not_be_cancelled_is_answered_in_the_words_of_scancel(
     gateway: Gateway, scheduler: Memory, user: str, job_id: str, words: str
 ) -> None:
-    scheduler.known = {"3": FIRST, "4": replace(ended(FIRST, "COMPLETED"), id="4")}
+    scheduler.held = {"3": FIRST, "4": replace(ended(FIRST, "COMPLETED"), id="4")}
     async with client(gateway, user) as firecrest:
         with pytest.raises(UnexpectedStatusException) as caught:
             await firecrest.cancel_job("sandbox", job_id)
@@ -47,7 +47,7 @@ async def test_a_job_that_can_not_be_cancelled_is_answered_in_the_words_of_scanc
 async def test_a_service_account_lists_all_and_cancels_as_operator_but_submits_nothing(
     gateway: Gateway, scheduler: Memory
 ) -> None:
-    scheduler.known["3"] = FIRST
+    scheduler.held["3"] = FIRST
     async with client(gateway, OPERATOR) as firecrest:
         assert await firecrest.job_info("sandbox") == []
         assert len(await firecrest.job_info("sandbox", allusers=True)) == 1

@@ -64,13 +64,13 @@ async def test_a_lost_answer_to_a_submit_leaves_a_job(
     fault.remove()
     with pytest.raises((httpx.TransportError, UnexpectedStatusException)):
         await submit
-    assert list(scheduler.known) == ["3"]
+    assert list(scheduler.held) == ["3"]
 
 
 async def test_answers_can_be_late_empty_changed_or_cut(
     gateway: Gateway, alice: AsyncFirecrest, scheduler: Memory
 ) -> None:
-    scheduler.known["3"] = running(FIRST)
+    scheduler.held["3"] = running(FIRST)
     with gateway.faults.delay(0.01):
         assert len(await alice.job_info("sandbox")) == 1
     with gateway.faults.empty():
@@ -122,7 +122,7 @@ async def healthy(http: httpx.AsyncClient) -> bool:
 async def test_without_accounting_nobody_is_told_of_jobs_and_all_else_works(
     gateway: Gateway, http: httpx.AsyncClient, scheduler: Memory
 ) -> None:
-    scheduler.known["3"] = running(FIRST)
+    scheduler.held["3"] = running(FIRST)
     with gateway.faults.accounting_down():
         assert await statuses(http) == {
             "status": 500,
@@ -140,7 +140,7 @@ async def test_without_accounting_nobody_is_told_of_jobs_and_all_else_works(
 async def test_a_controller_that_is_down_gives_the_errors_of_each_command_until_it_is_noticed(
     gateway: Gateway, http: httpx.AsyncClient, scheduler: Memory
 ) -> None:
-    scheduler.known["3"] = running(FIRST)
+    scheduler.held["3"] = running(FIRST)
     with gateway.faults.controller_down(noticed=False, after=0.001):
         assert await statuses(http) == {
             "status": 500,
@@ -152,8 +152,8 @@ async def test_a_controller_that_is_down_gives_the_errors_of_each_command_until_
             "cancel": 408,
         }
         assert (await http.get(f"{JOB}/metadata")).json()["message"] == "()"
-    assert list(scheduler.known) == ["3"]
-    assert scheduler.known["3"].state == "RUNNING"
+    assert list(scheduler.held) == ["3"]
+    assert scheduler.held["3"].state == "RUNNING"
 
 
 async def test_a_controller_that_is_known_to_be_down_makes_all_jobs_unavailable_at_once(
@@ -187,7 +187,7 @@ async def test_a_fault_can_be_one_callers(gateway: Gateway, alice: AsyncFirecres
 
 
 async def test_a_list_can_lack_some_jobs(gateway: Gateway, alice: AsyncFirecrest, scheduler: Memory) -> None:
-    scheduler.known |= {"3": running(FIRST), "4": replace(running(FIRST), id="4")}
+    scheduler.held |= {"3": running(FIRST), "4": replace(running(FIRST), id="4")}
     with gateway.faults.leaving_out("3"):
         assert [job["jobId"] for job in await alice.job_info("sandbox")] == ["4"]
         assert [job["jobId"] for job in await alice.job_info("sandbox", "3")] == ["3"]
@@ -196,7 +196,7 @@ async def test_a_list_can_lack_some_jobs(gateway: Gateway, alice: AsyncFirecrest
 async def test_an_unknown_state_leaves_what_has_none_alone(
     gateway: Gateway, alice: AsyncFirecrest, scheduler: Memory
 ) -> None:
-    scheduler.known["3"] = running(FIRST)
+    scheduler.held["3"] = running(FIRST)
     with gateway.faults.state("LUNCH"), gateway.faults.backwards():
         assert (await alice.job_metadata("sandbox", "3"))[0]["script"] == SCRIPT
 
@@ -209,4 +209,4 @@ async def test_a_late_answer_may_be_that_of_a_call_that_was_carried_out_at_once(
         await asyncio.wait_for(scheduler.taken.wait(), 30)
         submit.cancel()
         await asyncio.gather(submit, return_exceptions=True)
-    assert list(scheduler.known) == ["3"]
+    assert list(scheduler.held) == ["3"]

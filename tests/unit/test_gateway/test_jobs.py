@@ -138,13 +138,13 @@ ENDED = {"elapsed": 12, "start": START, "end": START + 12, "suspended": 0, "limi
 async def test_a_job_looks_as_it_was_recorded(
     alice: AsyncFirecrest, scheduler: Memory, job: Job, answer: dict[str, Any]
 ) -> None:
-    scheduler.known["3"] = job
+    scheduler.held["3"] = job
     assert await alice.job_info("sandbox", "3") == [answer]
     assert await alice.job_info("sandbox") == [answer]
 
 
 async def test_anybody_sees_a_job_by_its_id(gateway: Gateway, scheduler: Memory) -> None:
-    scheduler.known["3"] = FIRST
+    scheduler.held["3"] = FIRST
     async with client(gateway, "bob") as bob:
         [job] = await bob.job_info("sandbox", "3")
     assert job["user"] == "alice"
@@ -173,7 +173,7 @@ async def test_a_job_id_with_letters_is_what_sacct_says_of_it(http: httpx.AsyncC
 
 async def test_lists_filter_by_owner_account_name_and_window(gateway: Gateway, scheduler: Memory) -> None:
     long_ago = replace(ended(FIRST, "COMPLETED"), start=START - 90_000, end=START - 89_000)
-    scheduler.known = {
+    scheduler.held = {
         "3": FIRST,
         "4": replace(FIRST, id="4", account_name="bob"),
         "5": replace(FIRST, id="5", project="proj2"),
@@ -201,7 +201,7 @@ async def test_lists_filter_by_owner_account_name_and_window(gateway: Gateway, s
 async def test_one_job_with_a_bar_in_its_name_spoils_lists_that_show_it(
     gateway: Gateway, scheduler: Memory
 ) -> None:
-    scheduler.known = {
+    scheduler.held = {
         "3": replace(FIRST, name="jupyter"),
         "4": replace(FIRST, id="4", account_name="bob", name="a|b"),
     }
@@ -215,7 +215,7 @@ async def test_one_job_with_a_bar_in_its_name_spoils_lists_that_show_it(
 
 
 async def test_private_jobs_are_their_owners_alone(gateway: Gateway, scheduler: Memory) -> None:
-    scheduler.known["3"] = running(FIRST)
+    scheduler.held["3"] = running(FIRST)
     gateway.private_jobs = True
     async with client(gateway) as alice, client(gateway, OPERATOR) as operator:
         assert len(await alice.job_info("sandbox", "3")) == 1
@@ -226,11 +226,11 @@ async def test_private_jobs_are_their_owners_alone(gateway: Gateway, scheduler: 
                 await look("sandbox", "3")
             assert caught.value.responses[-1].status_code == 404
         await operator.cancel_job("sandbox", "3")
-    assert scheduler.known["3"].state.startswith("CANCELLED")
+    assert scheduler.held["3"].state.startswith("CANCELLED")
 
 
 async def test_the_script_is_shown_to_its_owner_only(gateway: Gateway, scheduler: Memory) -> None:
-    scheduler.known["3"] = FIRST
+    scheduler.held["3"] = FIRST
     files = {
         "jobId": "3",
         "standardInput": "/dev/null",
@@ -246,7 +246,7 @@ async def test_the_script_is_shown_to_its_owner_only(gateway: Gateway, scheduler
 async def test_a_scheduler_that_does_not_answer(
     impatient: AsyncFirecrest, scheduler: Memory, down: bool
 ) -> None:
-    scheduler.known["3"] = FIRST
+    scheduler.held["3"] = FIRST
     if down:
         scheduler.refusal = SandboxError("Unable to contact slurm controller")
     else:
@@ -266,7 +266,7 @@ async def test_a_scheduler_that_does_not_answer(
 
 
 async def test_one_identity_has_five_status_calls_at_once(gateway: Gateway, scheduler: Memory) -> None:
-    scheduler.known["3"] = FIRST
+    scheduler.held["3"] = FIRST
     scheduler.stalled = asyncio.Event()
     async with client(gateway) as alice, client(gateway, "bob") as bob:
         mine = [asyncio.create_task(alice.job_info("sandbox", "3")) for _ in range(6)]

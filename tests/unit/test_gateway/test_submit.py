@@ -99,7 +99,7 @@ async def test_a_submit_that_failed_by_time_may_have_submitted(
     assert (answer.status_code, answer.json()) == (500, error("('Channel not open for sending',)"))
     scheduler.stalled.set()
     await asyncio.wait_for(scheduler.taken.wait(), 30)
-    assert list(scheduler.known) == ["3"]
+    assert list(scheduler.held) == ["3"]
 
 
 @pytest.mark.parametrize(
