@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration slurm browser lint format lock generated screenshots clean
+.PHONY: help setup demo test unit integration slurm browser lint format lock generated screenshots bench-cost clean
 
 help: ## Show this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
@@ -48,6 +48,9 @@ generated: setup ## Refresh what is made from the model: schema, reference, gold
 
 screenshots: setup ## Take the pictures of the documentation anew
 	@SCREENSHOTS=docs/images $(BIN)/pytest tests/browser $(ARGS)
+
+bench-cost: setup ## Count what launches and servers cost at FirecREST
+	@$(BIN)/python -m benchmarks.cost
 
 clean: ## Remove what setup and tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -187,6 +187,10 @@ class User(Person):
             answer = await client.get(f"{self.server}{PROBE_PATH}", params={"nonce": nonce})
         return answer.text == probe_proof(key, nonce)
 
+    async def is_starting(self) -> bool:
+        """Tell whether the hub starts a server."""
+        return (await self.server_model() or {}).get("pending") == "spawn"
+
     async def serves(self) -> bool:
         """Tell whether the server is ready, and reached."""
         return await self.is_ready() and await self.answers()
@@ -350,7 +354,7 @@ class Crowd:
     async def _got_in(self, user: User) -> int:
         """Return how many attempts of a stranger succeeded that concern a user's server."""
         stranger, site = await self.user(STRANGER), self.site
-        mine, launch_id = f"users/{user.name}/server", user.record.get("launch_id", "")
+        mine, record = f"users/{user.name}/server", user.record
         good = [
             (await stranger.api("DELETE", mine)).status_code not in (403, 404),
             (await stranger.api("POST", mine, {"user_options": {}})).status_code not in (403, 404),
@@ -360,10 +364,9 @@ class Crowd:
             opened = await stranger.browser.open(f"{user.server}lab")
             called = await stranger.browser.call("GET", f"{user.server}api/kernels")
             good += [opened.status not in (403, 404), called.status_code not in (403, 404)]
-        if launch_id:
-            job_id = user.record["job_id"] or "1"
-            claim = encode(Claim(new_ticket(), new_nonce(), job_id, "nid001", "6.1.1"))
-            event = encode(Event(launch_id, EventKind.STOPPING, 2**62, reason="exit", exit_code=0))
+        if record:
+            claim = encode(Claim(new_ticket(), new_nonce(), record["job_id"] or "1", "nid001", "6.1.1"))
+            event = encode(Event(record["launch_id"], EventKind.STOPPING, 2**62, reason="exit", exit_code=0))
             wrong_key = sign(launch_key(site, new_launch_id(b"")), event)
             good += [
                 (await posted(site, "claim", claim)) == 200,
@@ -455,6 +458,15 @@ async def posted(site: Site, path: str, body: bytes, signature: str = "") -> int
             f"{site.url}hub/api/launcher/{path}", content=body, headers={SIGNATURE_HEADER: signature}
         )
     return answer.status_code
+
+
+@contextlib.contextmanager
+def edited(site: Site, **keys: Any) -> Iterator[None]:
+    """Give keys of the first cluster's file other values for a while. Blocks until the hub has seen it."""
+    before = site.cluster_file.read_text()
+    edit(site, yaml.safe_dump(yaml.safe_load(before) | keys, sort_keys=False))
+    yield
+    edit(site, before)
 
 
 def edit(site: Site, text: str) -> None:

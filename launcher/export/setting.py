@@ -46,8 +46,8 @@ def settings(cluster: Cluster) -> list[Setting]:
         ),
         Setting(
             *("JupyterHub", "last_activity_interval", 30),
-            "In seconds: that often the hub asks the proxy for its routes, and gives it those that it has lost. "
-            "Until then a proxy that was restarted leads nobody to their server.",
+            "In seconds: that often the hub gives the proxy the routes that it has lost. "
+            "Until then one that was restarted leads nobody to their server.",
         ),
         Setting(
             *("ConfigurableHTTPProxy", "should_start", False),

@@ -26,7 +26,7 @@ DOUBTFUL = (0.0, 30.0, 60.0, 120.0, 240.0, 300.0)
 _GATHER = 0.1
 """Seconds in which those who ask at almost the same moment come together."""
 _SOON = 3.0
-"""Seconds before a look that somebody new asks for, while looks fail."""
+"""Seconds before a look that somebody new asks for, while looks fail for want of a log-in."""
 _BACK_OFF = 15.0
 _LONGEST_BACK_OFF = 300.0
 _ONE_BY_ONE = 5
@@ -157,6 +157,7 @@ class Watcher:
         self._followers: set[Follower] = set()
         self._seen: set[str] = set()
         self._failures = 0
+        self._logged_out = False
         self._problem = ""
         self._not_before = 0.0
         self._changed = asyncio.Event()
@@ -181,8 +182,8 @@ class Watcher:
         """
         now = time.monotonic()
         follower = Follower(job_id, owner, self._known(job_id), pace, told, due=now + pace[0])
-        # Whoever is new may have brought what was missing: a log-in that is good again.
-        self._not_before = min(self._not_before, now + _SOON)
+        if self._logged_out:  # whoever is new may have brought a log-in that is good again
+            self._not_before = min(self._not_before, now + _SOON)
         self._followers.add(follower)
         self._changed.set()
         if self._task is None:
@@ -251,6 +252,7 @@ class Watcher:
             self._log.warning("Jobs of %s: can't tell their state: %s", self.who.key, error)
         self._failures += 1
         self._problem = _words(error)
+        self._logged_out = error.status == 401
         pause = min(_BACK_OFF * 2.0 ** min(self._failures - 1, 10), _LONGEST_BACK_OFF)
         self._not_before = time.monotonic() + pause * random.uniform(0.7, 1.3)  # noqa: S311 - spreads load
         return self._problem

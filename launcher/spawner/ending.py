@@ -52,14 +52,15 @@ async def see_off(
         deadline = time.monotonic() + GRACE
         while not launch.script_ended and time.monotonic() < deadline:
             await launch.change(deadline - time.monotonic())
-    pause, none_found = _FIRST_PAUSE, 0
+    pause, none_found, again = _FIRST_PAUSE, 0, False
     while True:
         try:
             if not record.job_id:
                 record.job_id = await jobs.find(record.launch_id)
                 none_found += not record.job_id
-            if none_found == _NONE_FOUND or (record.job_id and await _over(launch, jobs)):
+            if none_found == _NONE_FOUND or (record.job_id and await _over(launch, jobs, again=again)):
                 break
+            again = bool(record.job_id)
         except LauncherError as error:
             if launch.script_ended:
                 break  # the script itself has said so
@@ -70,10 +71,14 @@ async def see_off(
     save()
 
 
-async def _over(launch: Launch, jobs: Jobs) -> bool:
-    """Tell whether the job is over; cancel it, unless its script is just coming to its end."""
+async def _over(launch: Launch, jobs: Jobs, *, again: bool) -> bool:
+    """Tell whether the job is over; cancel it, unless its script is just coming to its end.
+
+    Accounting may never tell the end of a job that was put back into the queue: the second time, Slurm's
+    answer to the cancel counts at once.
+    """
     job_id = launch.record.job_id
-    if launch.script_ended and await jobs.dead(job_id, within=_EPILOGUE):
+    if launch.script_ended and not again and await jobs.dead(job_id, within=_EPILOGUE):
         return True
     # A scheduler that has nothing to cancel any more says so.
     return not await jobs.cancel(job_id) or await jobs.dead(job_id, within=_CANCELLED) is not None

@@ -44,6 +44,9 @@ async def outage(site, crowd):
         seen.served = await alice.serves()
     finally:
         await site.gateway.start()
+    # Of dave's job, which is cancelled now, none of its script may run.
+    await eventually(dave.no_jobs)
+    site.scheduler.slots = MANY
     await erin.begin()
     seen.again = await held(erin.serves)
     await crowd.settle([alice, bob, carol, dave, erin])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 
 import fault_site
@@ -18,6 +19,22 @@ from launcher.sandbox.scheduler import Submission
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SCHEDULER = "slurm"
+OFFERED = {
+    # Slurm knows no `nosuch`, and its `debug` allows 30 minutes.
+    "partitions": [{"name": name, "time_limit": 240} for name in ("normal", "debug", "nosuch")],
+    "accounts": {"choices": ["sandbox", "nosuch"]},
+    "qos": {"choices": ["normal", "nosuch"]},
+    "claim_timeout": 10,
+    "environments": [
+        {"id": name, "title": name, "kind": "host", "prologue": prologue}
+        for name, prologue in {
+            "usual": "",
+            "slow": "sleep 6\n",
+            "failing": "module load nosuch\nexit 3\n",
+            "killed": "kill -KILL $$\n",
+        }.items()
+    ],
+}
 THREE = ("alice", "bob", "carol")
 TO_WAIT = {"partition": "debug", "time": 15}
 """Options of a job that waits while its partition is closed."""
@@ -26,7 +43,8 @@ TO_WAIT = {"partition": "debug", "time": 15}
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def site():
     """A site with a Slurm that has accounting, for all rows."""
-    async with fault_site.running(scheduler=SCHEDULER, accounting=True, health_interval=1) as site:
+    usual = {"scheduler": SCHEDULER, "accounting": True, "health_interval": 1}
+    async with fault_site.running(**usual, changes=OFFERED) as site:
         yield site
 
 
@@ -37,7 +55,7 @@ async def crowd(site):
         yield crowd
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def operator(site):
     """Whoever runs Slurm."""
     return site.scheduler.operator
@@ -107,7 +125,7 @@ async def failure(pressed):
 
 @pytest.mark.fault(
     "slurmctld is stopped; a server runs, a job waits, and somebody presses Start",
-    sees="Nothing; that the state can't be told just now; that the hub tries again. Then all have their server",
+    sees="Nothing; that the state can't be told; that the hub tries again. Then all have their server",
 )
 async def test_controller_stopped(site, user, operator):
     alice, bob, carol = [await user(name) for name in THREE]
@@ -167,7 +185,7 @@ async def test_accounting_stopped(user, operator):
 
 @pytest.mark.fault(
     "A node dies; on it a server runs and another starts",
-    sees="The start fails: a compute node of the job failed. The server is over when the hub looks; Start works",
+    sees="The start fails: a compute node of it failed. The server is over when the hub looks; Start works",
 )
 async def test_node_killed(site, user, operator, cluster_file):
     cluster_file(directives=["--nodelist=nid002"])
@@ -184,24 +202,6 @@ async def test_node_killed(site, user, operator, cluster_file):
     finally:
         await operator.start_node("nid002")
     await alice.has_ready()
-
-
-@pytest.mark.fault(
-    "An administrator requeues jobs: one that runs, one that has claimed its launch, one with a ready server",
-    sees="The starts fail and the server ends: it was told to end; no job starts a second time",
-)
-async def test_requeued(user, operator):
-    alice, bob, carol = [await user(name) for name in THREE]
-    await alice.has_ready()
-    starts = [press(bob, environment="unclaimed"), press(carol, environment="claimed")]
-    await carol.reaches("claimed")
-    for each in (alice, bob, carol):
-        await operator.requeue(await running(each))
-    for start in starts:
-        assert "It was told to end" in await failure(start)
-    for each in (alice, bob, carol):
-        await eventually(each.no_jobs, within=60)
-    assert await alice.is_stopped()
 
 
 @pytest.mark.fault(
@@ -238,55 +238,108 @@ async def test_cancelled(user, operator):
     await eventually(alice.is_stopped)
 
 
+# ---- Jobs that wait, all at the same time
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def waited(crowd, operator):
+    """Some whose jobs wait for something, until their page has said so."""
+    alice, bob, carol, dave = [await crowd.user(name) for name in ("alice", "bob", "carol", "dave")]
+    await operator.begin_maintenance("now+30minutes")
+    async with closed(operator):
+        for each in (alice, bob):
+            await each.begin(**TO_WAIT)
+        await carol.begin(time=60)
+        await dave.begin(time=15)
+        await operator.hold(await alice.reaches("submitted"))
+        await asyncio.gather(
+            says(alice, "is held: only the site's support can release it (JobHeldAdmin)"),
+            says(bob, "waits for its partition, which is closed for now (PartitionDown)"),
+            says(carol, "waits for the end of a maintenance; a shorter one may fit in before it"),
+            eventually(dave.serves),
+        )
+        await operator.release(await alice.job())
+    await operator.end_maintenance()
+    await asyncio.gather(*(eventually(each.serves) for each in (alice, bob, carol)))
+
+
 @pytest.mark.fault(
     "An administrator holds a job that waits, and releases it",
     sees="That only the site's support can release it; then the server",
 )
-async def test_held(user, operator):
-    alice = await user("alice")
-    async with closed(operator):
-        await alice.begin(**TO_WAIT)
-        job_id = await alice.reaches("submitted")
-        await operator.hold(job_id)
-        await says(alice, "is held: only the site's support can release it (JobHeldAdmin)")
-        await operator.release(job_id)
-    await eventually(alice.serves)
+async def test_held(waited, user):
+    assert await (await user("alice")).serves()
 
 
 @pytest.mark.fault("A partition is closed", sees="That the job waits for its partition; then the server")
-async def test_partition_closed(user, operator):
-    alice = await user("alice")
-    async with closed(operator):
-        await alice.begin(**TO_WAIT)
-        await says(alice, "waits for its partition, which is closed for now (PartitionDown)")
-    await eventually(alice.serves)
+async def test_partition_closed(waited, user):
+    assert await (await user("bob")).serves()
 
 
 @pytest.mark.fault(
     "A maintenance begins before a job would end",
     sees="That the job waits for its end, and that a shorter one may fit in; then the server",
 )
-async def test_maintenance(user, operator):
-    alice, bob = await user("alice"), await user("bob")
-    await operator.begin_maintenance("now+30minutes")
+async def test_maintenance(waited, user):
+    assert await (await user("carol")).serves()
+    assert await (await user("dave")).serves()
+
+
+# ---- Starts that fail, each in its own way, and some that take their time, all at the same time
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def starts(crowd, operator):
+    """What each page has said at last, and for how long the job had been over by then."""
+    pressed = {
+        "alice": {"partition": "debug", "time": 60},
+        "bob": {"partition": "nosuch"},
+        "carol": {"account": "nosuch"},
+        "dave": {"qos": "nosuch"},
+        "erin": {},
+        "frank": {"environment": "failing"},
+        "grace": {"environment": "killed"},
+        "heidi": {"environment": "unclaimed"},
+        "ivan": {"environment": "slow"},
+        "judy": {"environment": "slow"},
+        "leo": {"environment": "claimed"},
+    }
+    users = {name: await crowd.user(name) for name in (*pressed, "kim")}
+
+    async def seen(name):
+        said = messages(await users[name].start(**pressed[name]))
+        return said, await over_for(users[name])
+
+    async def requeued(name, phase):
+        await users[name].reaches(phase)
+        await operator.requeue(await running(users[name]))
+
+    home = users["erin"].account.home
+    home.chmod(0)
     try:
-        await alice.begin(time=60)
-        await says(alice, "waits for the end of a maintenance; a shorter one may fit in before it")
-        await bob.has_ready(time=15)
+        await users["kim"].has_ready()
+        requeues = requeued("kim", "ready"), requeued("leo", "claimed")
+        found = await asyncio.gather(*map(seen, pressed), *requeues)
+        return dict(zip(pressed, found, strict=False))
     finally:
-        await operator.end_maintenance()
-    await eventually(alice.serves)
+        home.chmod(0o700)
+
+
+async def over_for(someone):
+    """For how many seconds somebody's last job has been over; None if it lives, or there was none."""
+    jobs = [job for job in await someone.site.scheduler.queue() if job.account_name == someone.account.name]
+    return time.time() - jobs[-1].end if jobs and has_ended(jobs[-1]) else None
 
 
 @pytest.mark.fault(
     "The cluster file allows more time than Slurm's partition, whose jobs then wait for ever",
     sees="The start fails: more time than the partition allows (PartitionTimeLimit)",
 )
-async def test_too_long(user, cluster_file):
-    cluster_file(partitions=[{"name": "normal", "time_limit": 240}, {"name": "debug", "time_limit": 240}])
+async def test_too_long(starts, user):
     alice = await user("alice")
-    failed = await failure(press(alice, partition="debug", time=60))
-    assert "asks for more time than its partition allows, and will never start (PartitionTimeLimit)" in failed
+    said, _ = starts["alice"]
+    never = "asks for more time than its partition allows, and will never start (PartitionTimeLimit)"
+    assert never in said[-1]
     await eventually(alice.no_jobs)
 
 
@@ -294,91 +347,87 @@ async def test_too_long(user, cluster_file):
     "The cluster file offers a partition, an account and a QoS that Slurm does not know",
     sees="The start fails in Slurm's words, with what to choose instead",
 )
-async def test_refused(user, cluster_file):
-    cluster_file(
-        partitions=[{"name": name, "time_limit": 240} for name in ("normal", "nosuch")],
-        accounts={"choices": ["sandbox", "nosuch"]},
-        qos={"choices": ["normal", "nosuch"]},
-    )
-    alice = await user("alice")
-    for option, words, todo in (
-        ("partition", "Invalid partition name specified", "Choose another partition"),
-        ("account", "Invalid account or account/partition combination specified", "Choose another account"),
-        ("qos", "Invalid qos specification", "Choose another QoS"),
+async def test_refused(starts, user):
+    for name, words, todo in (
+        ("bob", "Invalid partition name specified", "Choose another partition"),
+        ("carol", "Invalid account or account/partition combination specified", "Choose another account"),
+        ("dave", "Invalid qos specification", "Choose another QoS"),
     ):
-        failed = await failure(press(alice, **{option: "nosuch"}))
-        assert words in failed
-        assert todo in failed
+        await user(name)
+        said, _ = starts[name]
+        assert words in said[-1]
+        assert todo in said[-1]
 
 
 @pytest.mark.fault(
     "A job's working directory can't be entered on its node: it never runs a line",
     sees="The start fails within a minute: there is no log; the home may be full, or not be there",
 )
-async def test_never_ran(user):
-    alice = await user("alice")
-    alice.account.home.chmod(0)
-    try:
-        pressed = press(alice)
-        failed = await failure(pressed)
-    finally:
-        alice.account.home.chmod(0o700)
-    assert "It has no log that can be read" in failed
-    assert await since_end(alice) < 60
+async def test_never_ran(starts, user):
+    await user("erin")
+    said, late = starts["erin"]
+    assert "It has no log that can be read" in said[-1]
+    assert late < 60
 
 
 @pytest.mark.fault(
     "A job's script fails before the server starts", sees="The start fails within seconds, with the job's log"
 )
-async def test_script_failed(user, cluster_file):
-    cluster_file(prologue="module load nosuch\nexit 3\n")
-    alice = await user("alice")
-    failed = await failure(press(alice))
-    late = await since_end(alice)
-    assert "exit code 3" in failed
-    assert "module: command not found" in failed
+async def test_script_failed(starts, user):
+    await user("frank")
+    said, late = starts["frank"]
+    assert "exit code 3" in said[-1]
+    assert "module: command not found" in said[-1]
     assert late < 10
 
 
 @pytest.mark.fault(
     "A job's script is killed, and can't say so", sees="The start fails within a minute, with Slurm's state"
 )
-async def test_script_killed(user, cluster_file):
-    cluster_file(prologue="kill -KILL $$\n")
-    alice = await user("alice")
-    failed = await failure(press(alice))
-    assert "FAILED (signal 9" in failed
-    assert await since_end(alice) < 60
-
-
-async def since_end(someone):
-    """For how many seconds, at least, somebody's last job has been over."""
-    jobs = [job for job in await someone.site.scheduler.queue() if job.account_name == someone.account.name]
-    assert has_ended(jobs[-1])
-    return time.time() - jobs[-1].end
+async def test_script_killed(starts, user):
+    await user("grace")
+    said, late = starts["grace"]
+    assert "FAILED (signal 9" in said[-1]
+    assert late < 60
 
 
 @pytest.mark.fault(
     "A job runs, and does not reach the hub",
     sees="The start fails after the cluster file's `claim_timeout`; the job is cancelled",
 )
-async def test_unclaimed(user, cluster_file):
-    cluster_file(claim_timeout=3)
-    alice = await user("alice")
-    failed = await failure(press(alice, environment="unclaimed"))
-    assert "runs on nid001, but did not reach the hub for 3 seconds" in failed
-    await eventually(alice.no_jobs)
+async def test_unclaimed(starts, user):
+    heidi = await user("heidi")
+    said, _ = starts["heidi"]
+    assert re.search(r"runs on nid00\d, but did not reach the hub for 10 seconds", said[-1])
+    await eventually(heidi.no_jobs)
 
 
 @pytest.mark.fault(
     "Accounting tells of jobs that have just started as if they waited", sees="The server, and no word of it"
 )
-async def test_accounting_slips(site, user, cluster_file):
-    cluster_file(prologue="sleep 6\n")
-    everybody = [await user(name) for name in THREE]
-    for said in await asyncio.gather(*(each.start() for each in everybody)):
-        assert said[-1].get("ready"), said
-        assert not any("waits" in message or "PENDING" in message for message in messages(said)[3:])
+async def test_accounting_slips(starts, user):
+    for name in ("ivan", "judy"):
+        someone = await user(name)
+        said, _ = starts[name]
+        assert await someone.serves(), said
+        begun = said.index(next(message for message in said if "is running" in message))
+        assert not [message for message in said[begun:] if "waits" in message or "can't be told" in message]
+
+
+@pytest.mark.fault(
+    "An administrator requeues a job that has claimed its launch, and one with a ready server",
+    sees="The start fails, and the server ends: it was told to end. No job starts a second time",
+)
+async def test_requeued(starts, user):
+    kim, leo = await user("kim"), await user("leo")
+    said, _ = starts["leo"]
+    assert "It was told to end" in said[-1]
+    assert await kim.is_stopped()
+    for each in (kim, leo):
+        await eventually(each.no_jobs, within=60)
+
+
+# ---- The hub
 
 
 @pytest.mark.fault(

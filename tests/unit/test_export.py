@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import charts
+import hypothesis
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -381,6 +382,7 @@ def test_any_text_survives_as_python_and_as_base64(text):
     assert "{{" not in file.python
 
 
+@hypothesis.settings(max_examples=15)
 @given(st.lists(odd, max_size=8).map("".join), st.sampled_from(["", "\n", "\n\n", "\n \n"]), st.booleans())
 def test_odd_text_in_a_cluster_file_survives_both_charts(tmp_path_factory, text, end, windows):
     directory = tmp_path_factory.mktemp("odd")

@@ -222,6 +222,19 @@ class TestSeenThrough:
         await over(task, 200)
         assert end.launch.gone
 
+    async def test_one_whose_end_accounting_never_tells_is_gone_once_there_is_nothing_to_cancel(self, slurm):
+        """As of a job that was put back into the queue and cancelled there."""
+        end = Ending.of_a_running_server(slurm)
+        answers = iter([True, False])
+
+        async def cancel(*_):
+            return next(answers)
+
+        slurm.cancel = cancel
+        end.launch.heard_script(143)
+        await over(end.begin(), 50)
+        assert end.launch.gone
+
     async def test_one_that_the_scheduler_has_nothing_to_cancel_of_is_gone(self, slurm):
         end = Ending.of_a_running_server(slurm)
         slurm.enters("1", "COMPLETED")

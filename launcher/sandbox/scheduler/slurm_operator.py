@@ -67,7 +67,8 @@ class SlurmOperator:
         await self._daemons.until(lambda: self._answers(*usable, words=name))
 
     async def requeue(self, job_id: str) -> None:
-        """Have a running job start again later, with the same id."""
+        """Have a running job start again later, with the same id, though its script may not want that."""
+        await self._update("JobId", job_id, Requeue="1")
         await self._ask("scontrol", "requeue", job_id)
 
     async def hold(self, job_id: str) -> None:

@@ -1,0 +1,1 @@
+"""What the launcher costs, measured on real parts."""
