@@ -66,7 +66,7 @@ class Cost:
         further = math.ceil(max(0.0, time.monotonic() - began - 30) / 60)
         count = (self._site.requests - before).total()
         name = f"A launch whose job waits {queue} s, {self._who}"
-        return Result.worst(name, [count], "requests", _PER_LAUNCH + _PER_MINUTE * further)
+        return Result.worst(name, [count], "FirecREST requests", _PER_LAUNCH + _PER_MINUTE * further)
 
     async def waiting(self, people: Sequence[Person]) -> AsyncIterator[Result]:
         """Count while these and those before them wait, and look at their pages."""
@@ -84,11 +84,11 @@ class Cost:
                 seen += [asked.total()] if self._together else asked.values()
             looking.cancel()
         what = f"{self._waiting} launch{'es' if self._waiting > 1 else ''} waiting, {self._who}"
-        unit = f"requests a minute{'' if self._together else ' and user'}"
+        unit = f"FirecREST requests a minute{'' if self._together else ' and user'}"
         yield Result.worst(what, seen, unit, _PER_MINUTE)
         renewed = self._site.token_requests - tokens
         lives = [count / _LIVES for count in renewed.values()] or [0.0]
-        yield Result.worst(f"Tokens, {what}", lives, "token requests a token's life and identity", 1)
+        yield Result.worst(f"Tokens, {what}", lives, "token requests a token's life", 1)
 
     async def _look(self, people: Sequence[Person]) -> None:
         while True:
@@ -108,7 +108,7 @@ class Cost:
         verdicts = await self._site.verdicts() - verdicts
         assert verdicts >= _POLLS * len(self._site.people), "the hub has hardly looked whether they live"
         name = f"{len(self._site.people)} healthy servers, {self._who}"
-        return Result.worst(name, seen, "requests a minute", 0)
+        return Result.worst(name, seen, "FirecREST requests a minute", 0)
 
 
 async def _one_by_one(cost: Cost, site: Town) -> AsyncIterator[Result]:
@@ -148,16 +148,19 @@ async def _all() -> list[Result]:
         async with asyncio.TaskGroup() as group:
             runs = [
                 group.create_task(_measured(measure, size, service_account=service_account))
-                for measure, size in ((_one_by_one, len(QUEUES) + FEW), (_many, MANY))
                 for service_account in (True, False)
+                for measure, size in ((_one_by_one, len(QUEUES) + FEW), (_many, MANY))
             ]
     return [result for run in runs for result in run.result()]
 
 
 def main() -> int:
-    """Measure all at once; return 1 if a target does not hold."""
+    """Measure all at once; return 1 if a target does not hold, 130 after a signal."""
     click.echo("Four sites are measured at the same time; this takes some seven minutes.", err=True)
-    results = asyncio.run(_all())
+    try:
+        results = asyncio.run(_all())
+    except asyncio.CancelledError:
+        return 130
     keep(results)
     click.echo(table(results))
     return 0 if all(result.holds for result in results) else 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
-from support import Person, localhost_names, program
+from support import Person, localhost_names, slurm
 
 from launcher.check.browser import Browser
 from launcher.sandbox.gateway import Faults
@@ -26,15 +26,16 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     for whatever else a site can be told.
     """
     kind = getattr(request.module, "SCHEDULER", "process")
+    options = getattr(request.module, "SITE", {})
     if kind == "slurm":
-        program("sbatch")
+        slurm(accounting=options.get("accounting", False))
     with state_directory(None) as state:
         site = Site(
             state,
             scheduler=kind,
             cluster=getattr(request.module, "CLUSTER_FILE", None),
             changes=getattr(request.module, "CLUSTER", None),
-            **getattr(request.module, "SITE", {}),
+            **options,
         )
         await site.start()
         try:

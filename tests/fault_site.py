@@ -169,6 +169,19 @@ class User(Person):
         (job_id,) = await self.jobs()
         return job_id
 
+    async def has_job(self) -> bool:
+        """Tell whether a job lives."""
+        return bool(await self.jobs())
+
+    async def no_jobs(self) -> bool:
+        """Tell whether none does."""
+        return not await self.jobs()
+
+    async def runs(self) -> bool:
+        """Tell whether the one job runs."""
+        found = await self.site.scheduler.job(await self.job())
+        return found is not None and found.state == "RUNNING"
+
     def signal(self, number: signal.Signals) -> None:
         """Send all processes of the account a signal: a node that hangs, and goes on."""
         for status in Path("/proc").glob("[0-9]*/status"):
@@ -474,6 +487,6 @@ def edit(site: Site, text: str) -> None:
     said = site.hub.log.stat().st_size
     site.cluster_file.write_text(text)
     deadline = time.monotonic() + 30
-    while f"Cluster file {site.cluster_file} " not in site.hub.log_since(said):
+    while f"Cluster file {site.cluster_file} is in use" not in site.hub.log_since(said):
         assert time.monotonic() < deadline, "the hub did not see the edit"
         time.sleep(0.1)

@@ -19,9 +19,8 @@ import pytest
 from launcher.check.browser import Browser
 from launcher.check.session import Kernel
 from launcher.check.visit import Visit
+from launcher.sandbox.scheduler import slurm_daemons
 from launcher.sandbox.site import Site
-
-PACKAGES = {"sbatch": "slurm-client slurmctld slurmd munge"}
 
 
 def missing(what: str, how: str) -> None:
@@ -36,8 +35,15 @@ def program(name: str) -> str:
     """Return the path of a program that the test can't do without."""
     found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if not found:
-        missing(f"{name} is not installed", f"as root: apt-get install {PACKAGES.get(name, name)}")
+        missing(f"{name} is not installed", f"as root: apt-get install {name}")
     return str(found)
+
+
+def slurm(*, accounting: bool = False) -> None:
+    """Make sure that Slurm is installed, with what its accounting needs or without."""
+    if absent := slurm_daemons.missing(accounting=accounting):
+        packages = slurm_daemons.packages(accounting=accounting)
+        missing(absent, f"as root: apt-get install {' '.join(packages)}")
 
 
 class Person:

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import httpx
 from jupyterhub import orm
 
+from launcher import certificates
 from launcher.detached import run_detached
-from launcher.spawner import certificates
 from launcher.spawner.launches import Launch, Launches
 
 _AT_ONCE = 8

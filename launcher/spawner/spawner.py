@@ -11,6 +11,7 @@ from typing import Any
 from jupyterhub.spawner import Spawner
 from traitlets import Dict, Enum, Float, default
 
+from launcher import certificates
 from launcher.clusters import Cluster, LaunchFacts, parse_options
 from launcher.detached import run_detached
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
@@ -28,7 +29,7 @@ from launcher.protocol import (
     new_ticket,
     ticket_hash,
 )
-from launcher.spawner import certificates, server, verdict
+from launcher.spawner import server, verdict
 from launcher.spawner.address import server_url
 from launcher.spawner.answer import claim_answer
 from launcher.spawner.ending import see_off

@@ -76,7 +76,7 @@ class Strays:
             name = status.user if who.everybody else who.name
             if status.verdict is Verdict.DEAD:
                 self._known.discard(key)
-            elif job_id not in ours and key not in self._known and name not in waiting:
+            elif job_id not in ours and key not in self._known and self._access.hub_user(name) not in waiting:
                 self._known.add(key)
                 run_detached(self._look_at(cluster, name, job_id))
 

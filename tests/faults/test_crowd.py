@@ -25,7 +25,7 @@ from launcher.sandbox.hub import Hub
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MANY = [f"user{number:02}" for number in range(1, 51)]
-SSHD_SESSIONS = 10
+SSHD_SESSIONS, SESSIONS_OF_A_LOOK = 10, 2
 BLINK = 0.05
 """Seconds for which our code may keep the hub's event loop."""
 
@@ -92,7 +92,7 @@ async def test_fifty_at_once(site, many):
     assert not re.search(r"SSH channel|Launch \w+: the submit|can't tell their state", log)
     assert not re.search(r"^\[E ", log, re.MULTILINE)
     peaks = site.gateway.traffic.peaks
-    assert max(peaks[user.account.name] for user in many) <= SSHD_SESSIONS
+    assert max(peaks[user.account.name] for user in many) * SESSIONS_OF_A_LOOK <= SSHD_SESSIONS
 
 
 @pytest.mark.fault(
@@ -187,8 +187,8 @@ async def test_event_loop(site, user):
     lines = (site.state / "hub/steps.jsonl").read_text().splitlines()
     steps = [step for step in map(json.loads, lines) if step["ended"] > site.answers_since]
     ours = [step for step in steps if step["where"]]
-    worked, where = max((step["worked"] * step["ours"], step["where"]) for step in ours)
-    assert worked < BLINK, where
+    longest = [(step["worked"] * step["ours"], step["where"]) for step in ours]
+    assert max(longest, default=(0.0, ""))[0] < BLINK, max(longest)
     # A busy machine may stop anything, anywhere; what really waits does so for everybody. The hub's database
     # is asked in the event loop by JupyterHub's own design.
     waits = Counter(step["where"] for step in ours if step["stood"] > BLINK and not step["database"])

@@ -49,6 +49,7 @@ async def killed(site, crowd):
     before = {each.name: await each.jobs() for each in users}
 
     await site.hub.kill_hub()
+    seen = SimpleNamespace(jobs=before, reached=await frank.answers())
     for fault in (never, unanswered, stuck):
         fault.remove()
     await asyncio.gather(stopping, return_exceptions=True)
@@ -60,7 +61,6 @@ async def killed(site, crowd):
     dave.goes_on()
     await site.hub.start_hub()
 
-    seen = SimpleNamespace(jobs=before)
     await asyncio.gather(*(eventually(each.is_starting) for each in (carol, judy, kim)))
     seen.pending = (await carol.progress(until=f"Found job {waiting[0]}"))[-1]["message"]
     await kim.api("DELETE", f"users/{kim.name}/server")
@@ -143,6 +143,7 @@ async def test_starting(killed, user):
 
 @pytest.mark.fault("The hub is killed while a server runs", sees="Nothing: the server is reached all the time")
 async def test_ready(killed, user):
+    assert killed.reached
     assert kept(killed, (await user("frank")).name)
 
 
@@ -171,7 +172,7 @@ async def test_node_died(killed, user):
     assert killed.noticed
 
 
-# ---- SIGTERM, and a hub that is away for long
+# ---- SIGTERM, and a hub that is away for long, with its proxy
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -182,7 +183,7 @@ async def terminated(site, crowd):
     await carol.begin(environment="claimed")
     await carol.reaches("claimed")
     site.scheduler.slots = 0
-    with edited(site, claim_timeout=5):
+    with edited(site, claim_timeout=10):
         await dave.begin()
         job_id = await dave.reaches("submitted")
     await bob.begin()
@@ -190,12 +191,14 @@ async def terminated(site, crowd):
     before = {each.name: await each.jobs() for each in users}
 
     await site.hub.terminate_hub()
-    seen = SimpleNamespace(jobs=before)
+    seen = SimpleNamespace(jobs=before, reached=await alice.answers())
     seen.alive = {each.name: await each.jobs() for each in users}
+    await site.hub.proxy.stop()
     site.scheduler.slots = 4
     carol.goes_on()
     seen.gave_up = await held(dave.no_jobs)
     seen.job = await site.scheduler.job(job_id)
+    await site.hub.proxy.start()
     await site.hub.start_hub()
     await eventually(dave.is_starting)
     seen.failed = (await dave.progress())[-1]
@@ -211,6 +214,7 @@ async def terminated(site, crowd):
 @pytest.mark.fault("The hub is told to end (SIGTERM) while a server runs", sees="Nothing")
 async def test_sigterm_ready(terminated, user):
     alice = await user("alice")
+    assert terminated.reached
     assert terminated.alive[alice.name] == terminated.jobs[alice.name]
     assert kept(terminated, alice.name)
 
@@ -231,8 +235,8 @@ async def test_sigterm_claimed(terminated, user):
 
 
 @pytest.mark.fault(
-    "The hub is away for longer than a job waits for it",
-    sees="Once it is back: the hub could not be reached from the node, job id, exit code, the job's log",
+    "Hub and proxy are away for longer than a job tries to reach them",
+    sees="Once they are back: the hub could not be reached from the node, job id, exit code, the job's log",
 )
 async def test_away_for_long(terminated, user):
     await user("dave")
@@ -241,7 +245,7 @@ async def test_away_for_long(terminated, user):
     assert terminated.failed["failed"]
     assert f"Job {terminated.job.id} ended" in terminated.failed["message"]
     assert "exit code 20" in terminated.failed["message"]
-    assert "could not be reached from this node for 5 seconds" in terminated.failed["message"]
+    assert "could not be reached from this node for 10 seconds" in terminated.failed["message"]
 
 
 # ---- the proxy

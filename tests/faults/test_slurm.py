@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from fault_site import Crowd
 from scheduler_spec import has_ended, runs
-from support import eventually, messages
+from support import eventually, messages, slurm
 
 from launcher.sandbox.scheduler import Submission
 
@@ -43,8 +43,9 @@ TO_WAIT = {"partition": "debug", "time": 15}
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def site():
     """A site with a Slurm that has accounting, for all rows."""
-    usual = {"scheduler": SCHEDULER, "accounting": True, "health_interval": 1}
-    async with fault_site.running(**usual, changes=OFFERED) as site:
+    slurm(accounting=True)
+    options = {"scheduler": SCHEDULER, "accounting": True, "health_interval": 1, "changes": OFFERED}
+    async with fault_site.running(**options) as site:
         yield site
 
 
@@ -238,53 +239,6 @@ async def test_cancelled(user, operator):
     await eventually(alice.is_stopped)
 
 
-# ---- Jobs that wait, all at the same time
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def waited(crowd, operator):
-    """Some whose jobs wait for something, until their page has said so."""
-    alice, bob, carol, dave = [await crowd.user(name) for name in ("alice", "bob", "carol", "dave")]
-    await operator.begin_maintenance("now+30minutes")
-    async with closed(operator):
-        for each in (alice, bob):
-            await each.begin(**TO_WAIT)
-        await carol.begin(time=60)
-        await dave.begin(time=15)
-        await operator.hold(await alice.reaches("submitted"))
-        await asyncio.gather(
-            says(alice, "is held: only the site's support can release it (JobHeldAdmin)"),
-            says(bob, "waits for its partition, which is closed for now (PartitionDown)"),
-            says(carol, "waits for the end of a maintenance; a shorter one may fit in before it"),
-            eventually(dave.serves),
-        )
-        await operator.release(await alice.job())
-    await operator.end_maintenance()
-    await asyncio.gather(*(eventually(each.serves) for each in (alice, bob, carol)))
-
-
-@pytest.mark.fault(
-    "An administrator holds a job that waits, and releases it",
-    sees="That only the site's support can release it; then the server",
-)
-async def test_held(waited, user):
-    assert await (await user("alice")).serves()
-
-
-@pytest.mark.fault("A partition is closed", sees="That the job waits for its partition; then the server")
-async def test_partition_closed(waited, user):
-    assert await (await user("bob")).serves()
-
-
-@pytest.mark.fault(
-    "A maintenance begins before a job would end",
-    sees="That the job waits for its end, and that a shorter one may fit in; then the server",
-)
-async def test_maintenance(waited, user):
-    assert await (await user("carol")).serves()
-    assert await (await user("dave")).serves()
-
-
 # ---- Starts that fail, each in its own way, and some that take their time, all at the same time
 
 
@@ -412,6 +366,56 @@ async def test_accounting_slips(starts, user):
         assert await someone.serves(), said
         begun = said.index(next(message for message in said if "is running" in message))
         assert not [message for message in said[begun:] if "waits" in message or "can't be told" in message]
+
+
+# ---- Jobs that wait, all at the same time
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def waited(crowd, operator):
+    """Some whose jobs wait for something, until their page has said so."""
+    alice, bob, carol, dave = [await crowd.user(name) for name in ("alice", "bob", "carol", "dave")]
+    await operator.begin_maintenance("now+30minutes")
+    async with closed(operator):
+        for each in (alice, bob):
+            await each.begin(**TO_WAIT)
+        await carol.begin(time=60)
+        await dave.begin(time=15)
+        await operator.hold(await alice.reaches("submitted"))
+        await asyncio.gather(
+            says(alice, "is held: only the site's support can release it (JobHeldAdmin)"),
+            says(bob, "waits for its partition, which is closed for now (PartitionDown)"),
+            says(carol, "waits for the end of a maintenance; a shorter one may fit in before it"),
+            eventually(dave.serves),
+        )
+        await operator.release(await alice.job())
+    await operator.end_maintenance()
+    await asyncio.gather(*(eventually(each.serves) for each in (alice, bob, carol)))
+
+
+@pytest.mark.fault(
+    "An administrator holds a job that waits, and releases it",
+    sees="That only the site's support can release it; then the server",
+)
+async def test_held(waited, user):
+    assert await (await user("alice")).serves()
+
+
+@pytest.mark.fault("A partition is closed", sees="That the job waits for its partition; then the server")
+async def test_partition_closed(waited, user):
+    assert await (await user("bob")).serves()
+
+
+@pytest.mark.fault(
+    "A maintenance begins before a job would end",
+    sees="That the job waits for its end, and that a shorter one may fit in; then the server",
+)
+async def test_maintenance(waited, user):
+    assert await (await user("carol")).serves()
+    assert await (await user("dave")).serves()
+
+
+# ---- What takes the hub longest to see off
 
 
 @pytest.mark.fault(

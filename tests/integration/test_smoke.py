@@ -103,7 +103,7 @@ async def test_with_a_users_own_token_every_step_holds_and_nothing_is_left(site,
     assert "Submitted as job" in details["start"]
     assert f"/user/{alice.name}/lab" in details["JupyterLab"]
     assert details["cell output"] == "print(6*7) printed 42"
-    assert details["job gone"].startswith("the hub shows no server any more")
+    assert details["job gone"] == "the hub shows no server any more; its job is gone"
     assert await alice.is_stopped()
     assert await alice.no_jobs()
     assert not [line for line in arguments if token in line]

@@ -15,12 +15,12 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from scheduler_spec import FOREVER, People, has_ended, output, runs, state_directory, submit
-from support import eventually, missing
+from support import eventually, missing, slurm
 
 from launcher.errors import SandboxError
 from launcher.sandbox.accounts import Accounts
 from launcher.sandbox.gateway import Gateway
-from launcher.sandbox.scheduler import SubmitRefused, slurm_daemons
+from launcher.sandbox.scheduler import SubmitRefused
 from launcher.sandbox.scheduler.slurm import SlurmScheduler
 from launcher.sandbox.scheduler.slurm_accounting import merge
 
@@ -32,8 +32,7 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def people():
-    if absent := slurm_daemons.missing(accounting=True):
-        missing(absent, f"as root: apt-get install {' '.join(slurm_daemons.packages(accounting=True))}")
+    slurm(accounting=True)
     if os.geteuid():
         missing("root", "run the tests as root")
     with state_directory() as state:

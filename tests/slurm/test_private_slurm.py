@@ -29,7 +29,7 @@ from scheduler_spec import (
     state_directory,
     submit,
 )
-from support import eventually, missing
+from support import eventually, missing, slurm
 
 import launcher
 from launcher.errors import SandboxError
@@ -43,8 +43,7 @@ __all__ = ["people"]
 
 @pytest.fixture(scope="module", autouse=True)
 def installed():
-    if absent := slurm_daemons.missing():
-        missing(absent, f"as root: apt-get install {' '.join(slurm_daemons.packages())}")
+    slurm()
 
 
 @pytest_asyncio.fixture(scope="class", loop_scope="class")
@@ -160,21 +159,25 @@ async def test_a_new_job_starts_soon(users):
         assert job.start - job.submitted <= 2
 
 
-async def test_a_job_over_its_time_is_ended_and_warned_before(users):
+async def test_a_job_near_its_end_is_warned_and_one_over_its_time_is_ended(users):
     script = (
         "#!/bin/bash\n#SBATCH --time=1 --signal=B:USR1@50\n"
         "trap 'echo warned' USR1\nwhile :; do sleep 0.1; done\n"
     )
     async with running(users) as scheduler:
-        job_id = await submit(scheduler, users.alice, script)
+        near, over = [await submit(scheduler, users.alice, script) for _ in range(2)]
+        # Limits are whole minutes, and slurmctld looks every 30 s: at its first look the one has some time left.
+        for job_id, end in ((near, "now+55"), (over, "now+1")):
+            await job_when(scheduler, job_id, runs)
+            await scheduler._ask("scontrol", "update", f"JobId={job_id}", f"EndTime={end}")
 
-        async def over() -> bool:
-            return has_ended(await scheduler.job(job_id))
+        async def looked() -> bool:
+            return has_ended(await scheduler.job(over)) and output(await scheduler.job(near)) == "warned\n"
 
-        await eventually(over, within=180)  # slurmctld looks every 30 s
-        job = await scheduler.job(job_id)
-    assert (job.state, job.reason, job.exit_code, job.signal, job.limit) == ("TIMEOUT", "None", 0, 0, 60)
-    assert output(job).startswith("warned\n")
+        await eventually(looked, within=60)
+        job = await scheduler.job(over)
+        assert (job.state, job.reason, job.exit_code, job.signal, job.limit) == ("TIMEOUT", "None", 0, 0, 60)
+        assert runs(await scheduler.job(near))
 
 
 async def test_two_stand_side_by_side(users):

@@ -95,7 +95,7 @@ class ThrowawaySlurm:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(slurm_daemons, "write_configuration", self._write)
             patch.setattr(slurm_daemons, "NODES", ())
-            await self._daemons.start(self._answers)
+            await self._daemons.start(open_books=self._answers, ready=self._answers)
         for name, nodes in reservations(self._cluster).items():
             status, words = await self._run(
                 *(
@@ -122,7 +122,7 @@ class ThrowawaySlurm:
         status, _ = await self._run("scontrol", "ping")
         return status == 0
 
-    def _write(self, directory: Path, host: Host, *_: object) -> None:
+    def _write(self, directory: Path, host: Host, *_: object, **__: object) -> None:
         address = socket.gethostbyname(host.name)
         with socket.create_server((address, 0)) as probe:
             port = probe.getsockname()[1]

@@ -211,6 +211,7 @@ class Behaviour:
     stored: dict[str, Any] | None = None
     deleted: list[Any] = field(default_factory=list)
     stop_takes: float = 0.0
+    launches: list[list[dict[str, str]]] = field(default_factory=list)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     tokens: set[str | None] = field(default_factory=set)
     lab: Callable[[], object] = lambda: None
@@ -294,6 +295,17 @@ class Progress(Handler):
             self.write(f"data: {json.dumps(event)}\n\n")
 
 
+class Launches(Handler):
+    """What the launcher tells of jobs; a hub with another spawner has nothing there."""
+
+    def get(self) -> None:
+        told = self.behaviour.launches
+        if told:
+            self.finish({"launches": told.pop(0) if len(told) > 1 else told[0]})
+        else:
+            self.fails(404)
+
+
 class Lab(Handler):
     def get(self) -> None:
         self.behaviour.lab()
@@ -321,6 +333,7 @@ async def serving(behaviour: Behaviour) -> AsyncIterator[str]:
         "/hub/api/users/alice/server": Server,
         "/hub/api/users/alice/servers/smoke": Server,
         "/hub/api/users/alice/servers?/(?:smoke/)?progress": Progress,
+        "/hub/api/launcher/launches": Launches,
         "/user/alice/lab": Lab,
     }
     async with listening([(path, each, {"behaviour": behaviour}) for path, each in routes.items()]) as url:
@@ -519,6 +532,19 @@ class TestEnd:
         behaviour = Behaviour(stored=STOPPED)
         assert list(failures(await run(behaviour, server="smoke"))) == ["JupyterLab"]
         assert behaviour.deleted == [None]
+
+    async def test_a_job_that_is_still_ending_is_waited_for(self, run):
+        mine = {"user": "alice", "server": "", "phase": "ending", "job_id": "7"}
+        others = [{**mine, "user": "bob"}, {**mine, "server": "smoke"}, {**mine, "phase": "ready"}]
+        behaviour = Behaviour(launches=[[*others, mine], [*others, mine], others])
+        report = await run(behaviour)
+        assert behaviour.launches == [others]
+        assert report.steps[-1].detail == "the hub shows no server any more; its job is gone"
+
+    async def test_a_hub_that_tells_nothing_of_jobs_is_no_failure(self, run):
+        report = await run(Behaviour())
+        assert report.steps[-1].ok
+        assert report.steps[-1].detail == "the hub shows no server any more; of its job it tells nothing"
 
     async def test_an_interrupted_one_stops_the_server_and_says_so(self, run):
         told: list[Step] = []

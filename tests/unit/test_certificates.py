@@ -11,10 +11,10 @@ import pytest
 from certipy import Certipy
 from cryptography import x509
 
+from launcher import certificates
 from launcher.clusters import Cluster
 from launcher.protocol import Claim
 from launcher.singleuser.tls import Credentials
-from launcher.spawner import certificates
 
 TRUST = {
     "hub-ca": ["hub-ca", "proxy-client-ca", "notebooks-ca"],

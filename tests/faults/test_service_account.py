@@ -1,0 +1,133 @@
+"""With a service account, and a database that was restored."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+import pytest_asyncio
+from fault_site import MANY, Crowd, Visitor, launch_key, running
+from support import Robot, eventually
+
+from launcher.protocol import PROBE_PATH, new_nonce, probe_proof
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def site():
+    """A site whose hub has credentials of its own, and only reports strays."""
+    async with running(
+        service_account=True, user_accounts={"visitor": "bob"}, spawner={"stop_timeout": 5, "strays": "report"}
+    ) as site:
+        yield site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def crowd(site):
+    """Its users."""
+    async with Crowd(site) as crowd:
+        yield crowd
+
+
+@pytest.mark.fault(
+    "A log-in expires while a job waits, and its user presses Stop",
+    sees="What the job waits for, as before; the start ends: the service account cancels the job",
+)
+async def test_expired_and_stop_of_a_job_that_waits(site, crowd, user):
+    await crowd.newcomer("alice")
+    alice = await user("alice")
+    site.scheduler.slots = 0
+    await alice.begin()
+    await alice.reaches("submitted")
+    await asyncio.sleep(1.5)
+    site.identity.expire_refresh_tokens(alice.name)
+    assert "waits for" in (await alice.progress(until="waits for"))[-1]["message"]
+    await alice.end()
+    assert await alice.no_jobs()
+    await crowd.newcomer("alice")
+
+
+@pytest.mark.fault(
+    "The service account may not see jobs (PrivateData)",
+    sees="What the job waits for: its owner is asked; then the server",
+)
+async def test_private_jobs(site, user):
+    alice = await user()
+    site.gateway.private_jobs = True
+    site.scheduler.slots = 0
+    await alice.begin()
+    assert "waits for" in (await alice.progress(until="waits for"))[-1]["message"]
+    site.scheduler.slots = MANY
+    await eventually(alice.serves)
+
+
+@pytest.mark.fault("The service account gets no token", sees="The pending page; then the server")
+async def test_no_token_for_the_service_account(site, user, token_faults):
+    alice = await user()
+    site.scheduler.slots = 0
+    await alice.begin()
+    await alice.reaches("submitted")
+    with token_faults.error(503, user="launcher") as fault:
+        await fault.acted.wait()
+        assert await alice.is_starting()
+        site.scheduler.slots = MANY
+        await eventually(alice.serves)
+
+
+@pytest.mark.fault(
+    "Somebody without a log-in, to whom an account is mapped, has Start pressed", sees="The server"
+)
+async def test_mapped(site, crowd, users):
+    async with Robot(site) as robot:
+        visitor = Visitor(site, "visitor", robot, crowd.account("bob"))
+        await robot("POST", "users/visitor")
+        await visitor.has_ready()
+        await eventually(visitor.serves)
+        assert len(await visitor.jobs()) == 1
+        await crowd.settle([visitor])
+    users.append(visitor)
+
+
+@pytest.mark.fault(
+    "The hub's database is restored from a copy that is older than a server, then the right one is put back",
+    sees="The server can't be reached, but computes; then it is back",
+)
+async def test_older_database(site, user, tmp_path):
+    alice = await user()
+    site.hub.save_database(tmp_path / "older")
+    await alice.has_ready()
+    record = alice.record
+    said = site.hub.log.stat().st_size
+    await restored(site, tmp_path / "older", instead=tmp_path / "right")
+    assert not alice.record
+
+    async def reported():
+        return f"Job {record['job_id']} of {alice.name} on sandbox is one that no launch wants" in site.hub.log_since(
+            said
+        )
+
+    await eventually(reported)
+    assert await alice.job() == record["job_id"]
+    assert await proves(site, alice, record)
+    await restored(site, tmp_path / "right", instead=tmp_path / "older")
+    await eventually(alice.serves)
+    assert await alice.job() == record["job_id"]
+
+
+async def restored(site, copy, *, instead):
+    """Restart the hub with another database, and keep the one that it has."""
+    await site.hub.kill_hub()
+    site.hub.save_database(instead)
+    site.hub.restore_database(copy)
+    await site.hub.start_hub()
+
+
+async def proves(site, someone, record):
+    """Tell whether a server, asked directly, is that of a launch."""
+    nonce = new_nonce()
+    url = f"{record['url']}/user/{someone.name}/{PROBE_PATH}"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(url, params={"nonce": nonce})
+    return answer.text == probe_proof(launch_key(site, record["launch_id"]), nonce)
