@@ -12,8 +12,8 @@ import launcher
 ROOT = Path(launcher.__file__).parent
 # Each may import those that stand before it.
 ORDER = (
-    "errors protocol node_name detached metrics clusters certificates firecrest words form spawner export check "
-    "sandbox cli"
+    "errors protocol node_name detached metrics clusters certificates firecrest words form spawner "
+    "export check sandbox cli"
 ).split()
 NODE = "errors protocol node_name".split()
 WITHOUT_CODE = {
