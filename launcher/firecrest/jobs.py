@@ -17,6 +17,7 @@ from launcher.errors import FirecrestError
 from launcher.firecrest import Firecrest, JobStatus, Known, Verdict, Watcher
 from launcher.firecrest.identity import Identity
 from launcher.firecrest.login import ClientCredentials, UserLogin
+from launcher.firecrest.tokens import has_fresh_token
 from launcher.firecrest.watcher import ENDING, Follower
 from launcher.metrics import FIRECREST_SECONDS
 
@@ -137,7 +138,7 @@ class Access:
     Attributes:
         service: As whom everybody's jobs are watched, or None.
         listed: Hears what every list of jobs holds.
-        suspect: Called when there may be a job that nobody knows of.
+        suspect: Called with somebody who may have a job that nobody knows of.
 
     Raises:
         UsageError: If client credentials are not whole.
@@ -151,7 +152,7 @@ class Access:
     ) -> None:
         self.service = ClientCredentials("service account", service, everybody=True) if service else None
         self.listed: Listed = lambda *_: None
-        self.suspect: Callable[[], None] = lambda: None
+        self.suspect: Callable[[Identity], None] = lambda _: None
         self._accounts = {
             name: ClientCredentials(f"account of {name}", values, everybody=False)
             for name, values in accounts.items()
@@ -180,7 +181,7 @@ class Access:
             service=self.service,
             firecrest=self.firecrest(cluster),
             watcher=self.watcher(cluster, owner),
-            suspect=lambda: self.suspect(),  # noqa: PLW0108 - it may be set later
+            suspect=lambda: self.suspect(owner),
         )
 
     def identity(self, user: User) -> Identity:
@@ -209,6 +210,10 @@ class Access:
             listed = partial(self._heard, cluster, who)
             watcher = self._watchers[key] = Watcher(self.firecrest(cluster), who, self._log, listed)
         return watcher
+
+    async def is_fresh(self, user: User) -> bool:
+        """Tell whether a user can act without a log-in or a refresh token being spent."""
+        return str(user.name) in self._accounts or await has_fresh_token(user)
 
     def hub_user(self, name: str) -> str:
         """Return the hub's name of the user whom a cluster knows by a name."""

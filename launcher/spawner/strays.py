@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from logging import Logger
@@ -19,14 +19,13 @@ from launcher.errors import LauncherError
 from launcher.firecrest import JobStatus, Verdict
 from launcher.firecrest.identity import Identity
 from launcher.firecrest.jobs import Access, Jobs
-from launcher.firecrest.tokens import has_fresh_token
 from launcher.metrics import STRAYS
 from launcher.protocol import made_here
 from launcher.spawner.launches import Launches
 
 _JUST_ENDING = 60.0
 _SURVEY_EVERY = 600.0
-_SUSPECT_FOR = 3600.0
+_AT_FIRST = 2
 _ACTIVE_FOR = 24 * 3600
 
 
@@ -62,7 +61,7 @@ class Strays:
         self._grace = grace
         self._log = log
         self._clusters = clusters
-        self._suspect_until = 0.0
+        self._suspects: dict[str, Identity] = {}
         self._known: set[tuple[str, str]] = set()
         access.listed, access.suspect = self.listed, self.suspect
 
@@ -121,33 +120,35 @@ class Strays:
         return made_here(self._secret, launch_id)
 
     async def watch(self) -> None:
-        """Look when the hub starts, and again from time to time while there is reason to."""
-        self.suspect()
-        while True:
-            if time.monotonic() < self._suspect_until:
-                try:
-                    await self._survey()
-                except Exception:  # noqa: BLE001 - one look that fails must not be the last
-                    self._log.exception("Can't look for strays")
+        """Look twice after the hub has started, and later at those of whom something is not known."""
+        for look in itertools.count():
+            try:
+                owners = await self._active() if look < _AT_FIRST else list(self._suspects.values())
+                self._suspects.clear()
+                for cluster in self._clusters():
+                    for who in owners:
+                        await self._survey(cluster, who)
+            except Exception:  # noqa: BLE001 - one look that fails must not be the last
+                self._log.exception("Can't look for strays")
             await asyncio.sleep(_SURVEY_EVERY * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
 
-    def suspect(self) -> None:
-        """Note that there may be strays: a hub was restarted, or a submit not answered."""
-        self._suspect_until = time.monotonic() + _SUSPECT_FOR
+    def suspect(self, owner: Identity) -> None:
+        """Note that somebody may have strays: a submit was not answered."""
+        who = self._access.service or owner
+        self._suspects[who.key] = who
 
-    async def _survey(self) -> None:
-        """List what the service account sees, or else users whose tokens are good as they are."""
-        service = self._access.service
-        owners: list[Identity] = [service] if service else await self._active_users()
-        for cluster in self._clusters():
-            for who in owners:
-                try:
-                    self.listed(cluster, who, await self._access.firecrest(cluster).jobs(who))
-                except LauncherError as error:
-                    self._log.warning("Jobs of %s on %s can't be listed: %s", who.key, cluster.name, error)
+    async def _survey(self, cluster: Cluster, who: Identity) -> None:
+        try:
+            self.listed(cluster, who, await self._access.firecrest(cluster).jobs(who))
+        except LauncherError as error:
+            self._log.warning("Jobs of %s on %s can't be listed: %s", who.key, cluster.name, error)
+            self.suspect(who)
 
-    async def _active_users(self) -> list[Identity]:
+    async def _active(self) -> list[Identity]:
+        """Return the service account, or else those users who were there of late and need no other token."""
+        if self._access.service:
+            return [self._access.service]
         since = utcnow(with_tz=False) - timedelta(seconds=_ACTIVE_FOR)
         active = self._hub.db.query(orm.User).filter(orm.User.last_activity >= since).all()
         users = [self._hub.users[user] for user in active]
-        return [self._access.identity(user) for user in users if await has_fresh_token(user)]
+        return [self._access.identity(user) for user in users if await self._access.is_fresh(user)]

@@ -76,18 +76,23 @@ async def test_no_token_for_the_service_account(site, user, token_faults):
         await eventually(alice.serves)
 
 
-@pytest.mark.fault(
-    "Somebody without a log-in, to whom an account is mapped, has Start pressed", sees="The server"
-)
-async def test_mapped(site, crowd, users):
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def robot(site):
+    """A program that acts for people who have no log-in."""
     async with Robot(site) as robot:
-        visitor = Visitor(site, "visitor", robot, crowd.account("bob"))
-        await robot("POST", "users/visitor")
-        await visitor.has_ready()
-        await eventually(visitor.serves)
-        assert len(await visitor.jobs()) == 1
-        await crowd.settle([visitor])
+        yield robot
+
+
+@pytest.mark.fault(
+    "A program presses Start for somebody without a log-in, to whom an account is mapped", sees="The server"
+)
+async def test_mapped(site, crowd, users, robot):
+    visitor = Visitor(site, "visitor", robot, crowd.account("bob"))
     users.append(visitor)
+    await robot("POST", "users/visitor")
+    await visitor.has_ready()
+    assert await visitor.serves()
+    assert len(await visitor.jobs()) == 1
 
 
 @pytest.mark.fault(
@@ -104,9 +109,8 @@ async def test_older_database(site, user, tmp_path):
     assert not alice.record
 
     async def reported():
-        return f"Job {record['job_id']} of {alice.name} on sandbox is one that no launch wants" in site.hub.log_since(
-            said
-        )
+        words = f"Job {record['job_id']} of {alice.name} on sandbox is one that no launch wants"
+        return words in site.hub.log_since(said)
 
     await eventually(reported)
     assert await alice.job() == record["job_id"]

@@ -127,6 +127,7 @@ async def test_a_job_is_its_accounts_and_never_seems_to_have_ended_while_it_runs
 
 
 async def test_who_names_no_account_gets_the_default_one(scheduler, people):
+    assert await scheduler.projects(people.alice) == ["sandbox", "training"]
     job_id = await submit(scheduler, people.alice, "#!/bin/bash\nexit 3\n")
     job = await job_when(scheduler, job_id, has_ended)
     assert (job.project, job.state, job.exit_code, job.signal) == ("sandbox", "FAILED", 3, 0)
@@ -282,7 +283,7 @@ async def asker(gateway, name):
     async with httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=30) as client:
 
         async def ask(method, path, body=None):
-            return (await client.request(method, f"/compute/sandbox/jobs{path}", json=body)).status_code
+            return (await client.request(method, path, json=body)).status_code
 
         yield ask
 
@@ -302,20 +303,21 @@ async def test_firecrest_answers_as_the_real_one_while_parts_of_slurm_are_down(s
         await gateway.start()
         ends.push_async_callback(gateway.stop)
         ask = await ends.enter_async_context(asker(gateway, people.alice.name))
-        assert await ask("POST", "", {"job": job}) == 201
-        job_id = (await scheduler.queue())[-1].id
-        assert await ask("GET", f"/{job_id}") == 200
-        assert await ask("GET", "/4999") == 404
+        jobs, who = "/compute/sandbox/jobs", "/status/sandbox/userinfo"
+        assert await ask("POST", jobs, {"job": job}) == 201
+        first = f"{jobs}/{(await scheduler.queue())[-1].id}"
+        for path, status in ((first, 200), (f"{first}/metadata", 200), (f"{jobs}/4999", 404), (who, 200)):
+            assert await ask("GET", path) == status
         async with without_accounting(scheduler):
-            assert await ask("GET", f"/{job_id}") == 500
-            assert await ask("GET", "") == 500
-            assert await ask("POST", "", {"job": job}) == 201
-            assert await ask("DELETE", f"/{job_id}") == 204
+            for path, status in ((first, 500), (f"{first}/metadata", 200), (jobs, 500), (who, 500)):
+                assert await ask("GET", path) == status
+            assert await ask("POST", jobs, {"job": job}) == 201
+            assert await ask("DELETE", first) == 204
         async with without_controller(scheduler):
-            assert await ask("GET", f"/{job_id}") == 500
-            await eventually(lambda: _answers(ask, job_id, 503))
-        await eventually(lambda: _answers(ask, job_id, 200))
+            assert await ask("GET", first) == 500
+            await eventually(lambda: _answers(ask, first, 503))
+        await eventually(lambda: _answers(ask, first, 200))
 
 
-async def _answers(ask, job_id, status):
-    return await ask("GET", f"/{job_id}") == status
+async def _answers(ask, path, status):
+    return await ask("GET", path) == status

@@ -166,7 +166,7 @@ async def test_a_job_near_its_end_is_warned_and_one_over_its_time_is_ended(users
     )
     async with running(users) as scheduler:
         near, over = [await submit(scheduler, users.alice, script) for _ in range(2)]
-        # Limits are whole minutes, and slurmctld looks every 30 s: at its first look the one has some time left.
+        # Limits are whole minutes, and slurmctld looks every 30 s: then the one has some time left.
         for job_id, end in ((near, "now+55"), (over, "now+1")):
             await job_when(scheduler, job_id, runs)
             await scheduler._ask("scontrol", "update", f"JobId={job_id}", f"EndTime={end}")

@@ -14,6 +14,7 @@ from stand_in import CLUSTER, LATE, LOG, Person, Slurm, jobs, launch, script
 
 from launcher.errors import FirecrestError
 from launcher.firecrest import Watcher
+from launcher.firecrest.tokens import has_fresh_token
 from launcher.protocol import new_launch_id
 from launcher.spawner.record import Phase
 from launcher.spawner.strays import Strays
@@ -58,6 +59,7 @@ class Hub:
             firecrest=lambda _: slurm,
             identity=lambda user: user,
             hub_user=lambda name: name,
+            is_fresh=has_fresh_token,
         )
         self.strays = Strays(
             SimpleNamespace(
@@ -268,14 +270,14 @@ class TestLookedFor:
     async def test_nothing_is_asked_once_there_is_no_more_reason_to(self, slurm, hub):
         await self.watched(hub, 3 * 3600)
         each = 1 if hub.service else 2
-        assert slurm.calls["jobs"] <= 7 * each
+        assert slurm.calls["jobs"] <= 2 * each
         assert slurm.calls["jobs"] == slurm.calls.total()
 
     async def test_a_submit_without_an_answer_is_a_reason(self, slurm, hub):
         task = asyncio.create_task(hub.strays.watch())
         await asyncio.sleep(3 * 3600)
         before = slurm.calls["jobs"]
-        hub.strays.suspect()
+        hub.strays.suspect(hub.people["alice"])
         await asyncio.sleep(3600)
         assert slurm.calls["jobs"] > before
         task.cancel()
