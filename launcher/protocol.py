@@ -52,6 +52,7 @@ ALIVE_INTERVAL = 300.0
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _LAUNCH_ID = re.compile(r"[0-9a-f]{32}")
 _JOB_ID = re.compile(r"[0-9]{1,20}(_[0-9]{1,10})?")
+_MAYBE_JOB_ID = re.compile(rf"({_JOB_ID.pattern})?")
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Za-z:]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z:])?")
@@ -196,10 +197,12 @@ class ScriptExit:
     Attributes:
         ticket: As in `Claim`; kept out of `repr`.
         exit_code: The script's exit code, 0 to 255.
+        job_id: Slurm's job id: two jobs may run the same script if a submit was made again.
     """
 
     ticket: str = field(repr=False)
     exit_code: int
+    job_id: str = field(default="", compare=False)
 
 
 def encode_refusal(why: str) -> bytes:
@@ -346,7 +349,11 @@ def parse_event(body: bytes) -> Event | ScriptExit:
     fields = _Fields(body)
     if "ticket" in fields.values:
         return fields.done(
-            ScriptExit(ticket=fields.text("ticket", _HEX64), exit_code=fields.number("exit_code", 0, 255))
+            ScriptExit(
+                ticket=fields.text("ticket", _HEX64),
+                exit_code=fields.number("exit_code", 0, 255),
+                job_id=fields.text("job_id", _MAYBE_JOB_ID),
+            )
         )
     try:
         kind = EventKind(str(fields.take("kind")))

@@ -98,5 +98,7 @@ def table(counts: Mapping[Row, Sequence[int] | None]) -> Iterator[str]:
         for row, found in counts.items():
             if row.group == group:
                 shown = [str(number) for number in found] if found else ["FAILED", "", ""]
-                numbers = "  ".join(f"{text:>{len(title)}}" for text, title in zip(shown, COUNTS, strict=True))
+                numbers = "  ".join(
+                    f"{text:>{len(title)}}" for text, title in zip(shown, COUNTS, strict=True)
+                )
                 yield f"{row.fault:{width}}  {numbers}"

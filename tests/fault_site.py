@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import httpx
@@ -296,7 +296,7 @@ class Crowd:
         self.counts: dict[str, Count] = {}
         self.witness: Witness
 
-    async def __aenter__(self) -> Crowd:
+    async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._offer)
         self.site.scheduler.slots = MANY  # type: ignore[attr-defined]
         self.witness = Witness(await self.user(WITNESS))
@@ -402,8 +402,7 @@ class Crowd:
         for user in users:
             user.signal(signal.SIGCONT)
             user.goes_on()
-        with contextlib.suppress(AssertionError, CheckFailed):
-            await asyncio.gather(*(user.end() for user in users))
+        await asyncio.gather(*(user.end() for user in users), return_exceptions=True)
         for user in users:
             (user.account.home / "go").unlink(missing_ok=True)
 
@@ -459,9 +458,7 @@ async def held(holds: Callable[[], Awaitable[bool]]) -> bool:
 
 def launch_key(site: Site, launch_id: str) -> str:
     """Return the launch key of a launch."""
-    return derive_launch_key(
-        bytes.fromhex((site.state / "hub/cookie_secret").read_text().strip()), launch_id
-    )
+    return derive_launch_key(bytes.fromhex((site.state / "hub/cookie_secret").read_text().strip()), launch_id)
 
 
 async def posted(site: Site, path: str, body: bytes, signature: str = "") -> int:

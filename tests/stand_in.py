@@ -119,7 +119,7 @@ class Slurm:
         lines = self.scripts[job_id].splitlines()
         return lines[1] if len(lines) > 1 else ""
 
-    async def cancel(self, who: Person, job_id: str) -> bool:
+    async def cancel(self, who: Person, job_id: str, *, urgent: bool = True) -> bool:
         await self._called("cancel")
         if job_id not in self.alive:
             return False

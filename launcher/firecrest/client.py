@@ -180,10 +180,10 @@ class Firecrest:
             return lines[1] if len(lines) > 1 else ""
         return ""
 
-    async def cancel(self, who: Identity, job_id: str) -> bool:
+    async def cancel(self, who: Identity, job_id: str, *, urgent: bool = True) -> bool:
         """Cancel a job; return False if it has already ended, or the scheduler knows no such job."""
         try:
-            await self._call(who, "cancel_job", urgent=True, jobid=job_id)
+            await self._call(who, "cancel_job", urgent=urgent, jobid=job_id)
         except FirecrestError as error:
             if not any(words in error.why for words in _GONE_WORDS):
                 raise

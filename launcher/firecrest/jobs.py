@@ -66,7 +66,9 @@ class Jobs:
         Raises:
             JobRejected: If the scheduler refused the job.
         """
-        return await self._firecrest.submit(self.owner, script, self.cluster.home_of(self.owner.name))
+        job_id = await self._firecrest.submit(self.owner, script, self.cluster.home_of(self.owner.name))
+        self._watcher.answered()
+        return job_id
 
     async def find(self, launch_id: str) -> str:
         """Return the id of the job that runs a launch's script; empty if there is none, or it has ended."""
@@ -80,14 +82,22 @@ class Jobs:
         word, _, launch_id = (await self._firecrest.mark(self.owner, job_id)).rpartition(" ")
         return launch_id if word == "# launch" else ""
 
-    async def cancel(self, job_id: str) -> bool:
-        """Cancel a job, as its owner or else by the service account; return False if it has already ended."""
+    async def cancel(self, job_id: str, *, urgent: bool = True) -> bool:
+        """Cancel a job, as its owner or else by the service account; return False if it has already ended.
+
+        Args:
+            job_id: The job. It may be what a node said, which anybody can make it say.
+            urgent: Whether to try though FirecREST is taken for down.
+        """
         try:
-            return await self._firecrest.cancel(self.owner, job_id)
+            return await self._firecrest.cancel(self.owner, job_id, urgent=urgent)
         except FirecrestError:
             if self._service is None:
                 raise
-            return await self._firecrest.cancel(self._service, job_id)
+            status = await self._firecrest.status(self._service, job_id)
+            if status is None or status.user != self.owner.name:
+                raise
+            return await self._firecrest.cancel(self._service, job_id, urgent=urgent)
 
     async def dead(self, job_id: str, within: float) -> JobStatus | None:
         """Wait, at most so many seconds, for a job that should end soon; return its last state if it has."""

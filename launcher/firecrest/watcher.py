@@ -203,6 +203,10 @@ class Watcher:
         with self.follow(job_id, (0.0, _LONGEST_BACK_OFF), owner=owner) as follower:
             return await follower.next_look()
 
+    def answered(self) -> None:
+        """Note that FirecREST has just carried something out: looks are put off no longer."""
+        self._failures, self._not_before = 0, 0.0
+
     def _known(self, job_id: str) -> Known:
         return next((each.known for each in self._followers if each.job_id == job_id), None) or Known()
 

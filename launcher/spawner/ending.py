@@ -34,6 +34,8 @@ async def see_off(
 ) -> None:
     """End a launch, however long it takes: whatever can't be reached is asked again.
 
+    Only when its job's time is over in any case, it counts as gone unseen.
+
     Args:
         launch: The launch; it is not wanted any more from now on.
         jobs: Its user's jobs.
@@ -41,34 +43,52 @@ async def see_off(
         save: Saves the launch's record.
         log: The hub's.
     """
-    record = launch.record
     launch.enter(Phase.ENDING)
-    save()
+    try:
+        save()
+    except Exception:
+        # The end must go on; a hub that is restarted begins it anew.
+        log.exception("Launch %s: can't save that it ends", launch.record.launch_id)
     if launch.submission:
         await asyncio.wait({launch.submission})  # the job's id is on its way
-        if launch.gone:
-            return
-    if launch.ended is not None or (record.url and await ask()):
-        deadline = time.monotonic() + GRACE
-        while not launch.script_ended and time.monotonic() < deadline:
-            await launch.change(deadline - time.monotonic())
-    pause, none_found, again = _FIRST_PAUSE, 0, False
-    while True:
-        try:
-            if not record.job_id:
-                record.job_id = await jobs.find(record.launch_id)
-                none_found += not record.job_id
-            if none_found == _NONE_FOUND or (record.job_id and await _over(launch, jobs, again=again)):
-                break
-            again = bool(record.job_id)
-        except LauncherError as error:
-            if launch.script_ended:
-                break  # the script itself has said so
-            log.error("Job %s of %s is not known to have ended: %s", record.job_id, launch.name, error)
-        await launch.change(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
-        pause = min(2 * pause, _LONGEST_PAUSE)
+    if not launch.gone:
+        await _server_ends(launch, ask)
+        await _job_is_over(launch, jobs, log)
     launch.enter(Phase.GONE)
     save()
+
+
+async def _server_ends(launch: Launch, ask: Callable[[], Awaitable[bool]]) -> None:
+    """Have the server end by itself, if it can, and its script after it."""
+    if launch.ended is None and not (launch.record.url and await ask()):
+        return
+    deadline = time.monotonic() + GRACE
+    while not launch.script_ended and time.monotonic() < deadline:
+        await launch.change(deadline - time.monotonic())
+
+
+async def _job_is_over(launch: Launch, jobs: Jobs, log: Logger | LoggerAdapter[Any]) -> None:
+    """Wait until the job is known to be over, or its time is in any case; cancel it."""
+    record, pause = launch.record, _FIRST_PAUSE
+    longest = 60 * max(partition.time_limit for partition in jobs.cluster.partitions)
+    none_found = cancelled = 0
+    while none_found < _NONE_FOUND and time.time() < record.ticket_expires + longest:
+        try:
+            record.job_id = record.job_id or await jobs.find(record.launch_id)
+            if record.job_id and await _over(launch, jobs, again=cancelled > 0):
+                return
+            cancelled += bool(record.job_id)
+            none_found += not record.job_id
+            launch.ending_problem = None
+        except LauncherError as error:
+            if launch.script_ended:
+                return  # the script itself has said so
+            launch.ending_problem = error
+            log.error("Job %s of %s is not known to have ended: %s", record.job_id, launch.name, error)
+        except Exception:
+            log.exception("Job %s of %s: can't end it", record.job_id, launch.name)
+        await launch.change(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 async def _over(launch: Launch, jobs: Jobs, *, again: bool) -> bool:
@@ -81,4 +101,5 @@ async def _over(launch: Launch, jobs: Jobs, *, again: bool) -> bool:
     if launch.script_ended and not again and await jobs.dead(job_id, within=_EPILOGUE):
         return True
     # A scheduler that has nothing to cancel any more says so.
-    return not await jobs.cancel(job_id) or await jobs.dead(job_id, within=_CANCELLED) is not None
+    urgent = launch.ending_problem is None
+    return not await jobs.cancel(job_id, urgent=urgent) or bool(await jobs.dead(job_id, within=_CANCELLED))

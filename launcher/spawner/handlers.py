@@ -18,6 +18,7 @@ from launcher.protocol import (
     EVENTS_PATH,
     MAX_MESSAGE_BYTES,
     SIGNATURE_HEADER,
+    Event,
     EventKind,
     ProtocolError,
     ScriptExit,
@@ -140,29 +141,36 @@ class EventsHandler(_NodeHandler):
             self.refuse("The hub does not know this launch.")
             return
         if isinstance(event, ScriptExit):
-            launch.heard_script(event.exit_code)
-            self._ended(launch)
-        else:
-            signature = self.request.headers.get(SIGNATURE_HEADER, "")
-            if not verify(self.launch_key(launch), self.body, signature):
-                self.answer(HTTPStatus.FORBIDDEN, "The signature is not that of this launch.")
-                return
-            if launch.awaited and event.kind is not EventKind.STOPPING:
-                self.put_off()
-                return
-            if event.sequence > launch.sequence:
-                launch.sequence = event.sequence
-                problem = launch.spawner.happened(launch, event) if launch.spawner else ""
-                launch.heard(event)
-                if event.kind is EventKind.STOPPING:
-                    self._ended(launch)
-                if problem:
-                    self.answer(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
-                    return
+            # A submit that was made again may have made two jobs: the other one's end means nothing.
+            if not event.job_id or launch.record.job_id in ("", event.job_id):
+                launch.heard_script(event.exit_code)
+                self._ended(launch)
+        elif not self._taken(launch, event):
+            return
         if not launch.wanted:
             self.refuse("This server was stopped.")
             return
         self.answer(HTTPStatus.OK, "noted")
+
+    def _taken(self, launch: Launch, event: Event) -> bool:
+        """Take a signed event, or answer why not and return False."""
+        signature = self.request.headers.get(SIGNATURE_HEADER, "")
+        if not verify(self.launch_key(launch), self.body, signature):
+            self.answer(HTTPStatus.FORBIDDEN, "The signature is not that of this launch.")
+            return False
+        if launch.awaited and event.kind is not EventKind.STOPPING:
+            self.put_off()
+            return False
+        if event.sequence <= launch.sequence:
+            return True
+        launch.sequence = event.sequence
+        problem = launch.spawner.happened(launch, event) if launch.spawner else ""
+        launch.heard(event)
+        if event.kind is EventKind.STOPPING:
+            self._ended(launch)
+        if problem:
+            self.answer(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
+        return not problem
 
     def _ended(self, launch: Launch) -> None:
         if launch.spawner:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from launcher.clusters import Cluster
+from launcher.errors import LauncherError
 from launcher.firecrest import Known
 from launcher.metrics import PHASE_SECONDS
 from launcher.protocol import Event, EventKind, ticket_hash
@@ -40,6 +41,7 @@ class Launch:
         sequence: Sequence number of the last event.
         submission: The submit under way, if any.
         ending: What sees the job off, if it should end.
+        ending_problem: Why that could not be done yet, or None.
         messages: Progress messages so far.
         ended: What the node said when it stopped, or None while it has not.
         exit_code: The exit code that came with it.
@@ -59,6 +61,7 @@ class Launch:
         self.sequence = 0
         self.submission: asyncio.Task[None] | None = None
         self.ending: asyncio.Task[None] | None = None
+        self.ending_problem: LauncherError | None = None
         self.messages: list[dict[str, Any]] = []
         self.ended: str | None = None
         self.exit_code: int | None = None
@@ -200,7 +203,10 @@ class Launches:
             record = LaunchRecord.from_state(spawner.state or {})
             if record:
                 launch = self.add(Launch(record, spawner.user.name, spawner.name))
-                launch.awaited = launch.starting and not launch.ticket_expired
+                # A ready one whose server JupyterHub has dropped is taken up, too.
+                launch.awaited = (launch.starting and not launch.ticket_expired) or (
+                    record.phase is Phase.READY and spawner.server is None
+                )
 
     @classmethod
     def of(cls, settings: MutableMapping[str, Any], session: Session) -> Self:
@@ -243,7 +249,11 @@ class Launches:
         else:
             state[STATE_KEY] = record.to_state()
         spawner.state = state
-        self._session.commit()
+        try:
+            self._session.commit()
+        except Exception:
+            self._session.rollback()  # else nobody could save anything any more
+            raise
 
     def get(self, launch_id: str) -> Launch | None:
         """Return the launch of that id, if it is known."""

@@ -18,6 +18,7 @@ from launcher.spawner.launches import Launch, Launches
 _AT_ONCE = 8
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
+_LOOK_EVERY = 0.2
 
 
 class Recovery:
@@ -50,14 +51,14 @@ class Recovery:
     async def _start_again(self, launch: Launch) -> None:
         """Have the hub start a server until it does, or the user stops it, or the ticket expires."""
         pause = _FIRST_PAUSE
-        while launch.awaited and not launch.ticket_expired and launch.ended is None:
+        while launch.awaited and launch.ended is None and not (launch.starting and launch.ticket_expired):
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
             try:
                 async with self._at_once:
                     problem = await self._ask(launch)
-            except (httpx.HTTPError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try is another chance
                 problem = f"{type(error).__name__}: {error}"
-            if not problem:
+            if problem == "":
                 return
             self._log.warning("Start of %s: not taken up yet: %s", launch.name, problem)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -76,20 +77,27 @@ class Recovery:
         )
         path = f"users/{quote(launch.user, safe='@~')}/servers/{quote(launch.server)}"
         path = path if launch.server else path.removesuffix("s/")
+        verify = certificates.client_context(self._settings) or False
         try:
-            async with httpx.AsyncClient(
-                verify=certificates.client_context(self._settings) or False, trust_env=False, timeout=30.0
-            ) as client:
-                answer = await client.post(
-                    f"{self._hub.hub.api_url}/{path}",
-                    headers={"Authorization": f"token {token}"},
-                    json={"user_options": launch.record.asked},
+            async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=30.0) as client:
+                asking = asyncio.ensure_future(
+                    client.post(
+                        f"{self._hub.hub.api_url}/{path}",
+                        headers={"Authorization": f"token {token}"},
+                        json={"user_options": launch.record.asked},
+                    )
                 )
+                # The answer comes only when the server is ready, or slow to be.
+                while launch.awaited and not asking.done():
+                    await asyncio.wait({asking}, timeout=_LOOK_EVERY)
+                asking.cancel()
+                await asyncio.wait({asking})
         finally:
             made = orm.APIToken.find(self._hub.db, token)
             if made is not None:
                 self._hub.db.delete(made)
                 self._hub.db.commit()
-        if answer.is_success or not launch.awaited:
+        if asking.cancelled() or not launch.awaited:
             return ""
+        answer = asking.result()
         return f"HTTP {answer.status_code}: {answer.text[:300]}"

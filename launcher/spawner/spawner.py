@@ -13,8 +13,9 @@ from traitlets import Dict, Enum, Float, default
 
 from launcher import certificates
 from launcher.clusters import Cluster, LaunchFacts, parse_options
+from launcher.clusters.address import server_url
 from launcher.detached import run_detached
-from launcher.errors import InvalidFile, InvalidOptions, LauncherError
+from launcher.errors import FirecrestError, InvalidFile, InvalidOptions, LauncherError
 from launcher.firecrest import Verdict
 from launcher.firecrest.jobs import Access, Jobs
 from launcher.form.options import Chosen, UserOptions
@@ -30,7 +31,6 @@ from launcher.protocol import (
     ticket_hash,
 )
 from launcher.spawner import server, verdict
-from launcher.spawner.address import server_url
 from launcher.spawner.answer import claim_answer
 from launcher.spawner.ending import see_off
 from launcher.spawner.launches import Launch, Launches
@@ -41,8 +41,9 @@ from launcher.words import failure
 
 TICKET_MARGIN = 600.0
 """Seconds that a ticket outlives `start_timeout`."""
-_SAY_WHY = 5.0
+_SAY_WHY = 30.0
 """Seconds before `start_timeout` at which a start fails by itself, in words."""
+_ABANDONED_AFTER = 30.0
 
 
 class LauncherSpawner(UserOptions, Spawner):
@@ -74,10 +75,16 @@ class LauncherSpawner(UserOptions, Spawner):
 
     _launch: Launch | None = None
     _used_token = ""
+    _deadline = 0.0
 
     @default("start_timeout")
     def _start_timeout_covers_the_queue(self) -> int:
         return 4 * 3600
+
+    @default("http_timeout")
+    def _http_timeout_bears_a_hole_in_the_network(self) -> int:
+        # A server that does not answer when it should first is told of sooner, and in words.
+        return 600
 
     @default("poll_interval")
     def _poll_interval_is_a_safety_net(self) -> int:
@@ -145,9 +152,22 @@ class LauncherSpawner(UserOptions, Spawner):
 
     async def start(self) -> str:
         """Launch a job, or take up the one that was launched before, and return the server's URL."""
-        with failure.shown(failure.login_url(self.user, self.name)):
-            start = await self._taken_up() or self._submitted()
-            return await start.until_ready(self._proves)
+        self._deadline = time.monotonic() + self.start_timeout - min(_SAY_WHY, self.start_timeout / 10)
+        try:
+            with failure.shown(failure.login_url(self.user, self.name)):
+                start = await self._taken_up() or self._submitted()
+                return await start.until_ready(self._proves)
+        except asyncio.CancelledError:
+            if self._launch:
+                run_detached(self._unless_abandoned(self._launch))
+            raise
+
+    async def _unless_abandoned(self, launch: Launch) -> None:
+        """End a launch whose start was cancelled, if JupyterHub has not: it can't while its proxy is down."""
+        await asyncio.sleep(_ABANDONED_AFTER)
+        if self._launch is launch and launch.wanted and not self.pending:
+            self.log.warning("Start of %s was cancelled, and nobody has ended it", launch.name)
+            self._end(launch)
 
     def _submitted(self) -> Start:
         """Submit a job of a new launch, whose record is saved before."""
@@ -164,8 +184,8 @@ class LauncherSpawner(UserOptions, Spawner):
         return Start(
             launch,
             self._jobs(launch),
-            seconds=self.start_timeout - _SAY_WHY,
-            save=lambda: self._launches.save(launch),
+            seconds=self._deadline - time.monotonic(),
+            save=lambda: self._save(launch),
             end=lambda: self._end(launch),
             log=self.log,
         )
@@ -186,6 +206,11 @@ class LauncherSpawner(UserOptions, Spawner):
             if record.job_id or await start.found():
                 launch.say(10, f"Found job {record.job_id}, submitted before")
                 # Of a job that ended while the hub was away its user has yet to hear.
+                if record.phase is Phase.READY:
+                    await self.get_url()
+                    if launch.gone:
+                        raise failure.lost(record.job_id)
+                    return start
                 if awaited or not await self._is_dead(launch):
                     return start
             if not launch.wanted:
@@ -193,13 +218,20 @@ class LauncherSpawner(UserOptions, Spawner):
             self._forget(launch)
             return None
         if not await self.see_off(launch, within=self.stop_timeout):
-            raise LauncherError(
-                f"Job {record.job_id} of your last session is still ending."
-                if record.job_id
-                else "Your last session is still ending.",
-                todo="Press Start again in a minute.",
-            )
+            raise self._still_ending(launch)
         return None
+
+    def _still_ending(self, launch: Launch) -> LauncherError:
+        job = (
+            f"Job {launch.record.job_id} of your last session"
+            if launch.record.job_id
+            else "Your last session"
+        )
+        problem = launch.ending_problem
+        if isinstance(problem, FirecrestError):
+            what = f"{job} is not known to have ended, so no other is started: {problem.what}"
+            return FirecrestError(what, why=problem.why, todo=problem.todo, status=problem.status)
+        return LauncherError(f"{job} is still ending.", todo="Press Start again in a minute.")
 
     async def _is_dead(self, launch: Launch) -> bool:
         """Tell whether a job is surely over."""
@@ -255,11 +287,17 @@ class LauncherSpawner(UserOptions, Spawner):
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what happens, for the pending page."""
-        # JupyterHub's own steps, which tell nobody, come before start().
-        while self._launch is None or self._launch.spawner is not self:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-        async for message in self._launch.progress():
-            yield message
+        shown = None
+        while True:
+            launch = self._launch
+            if launch is not None and launch is not shown and not launch.wanted and not launch.failure:
+                shown = launch
+                yield {"progress": 2, "message": "Your last session is still ending"}
+            elif launch is not None and launch is not shown and launch.spawner is self:
+                shown = launch
+                async for message in launch.progress():
+                    yield message
+            await asyncio.sleep(0.1)  # until JupyterHub, whose own steps tell nobody, has made the next
 
     async def create_certs(self) -> dict[str, str]:
         """Make none: the node is known only when its job claims the launch, and gets one then."""
@@ -338,7 +376,13 @@ class LauncherSpawner(UserOptions, Spawner):
             # A launch that an earlier hub began: core drops it without stop(), and the record stays.
             return None if launch.spawner is self else 0
         in_doubt = launch.doubt is not None
-        if await verdict.of(launch, self._jobs(launch), self._proves, self.log) is not Verdict.DEAD:
+        try:
+            told = await verdict.of(launch, self._jobs(launch), self._proves, self.log)
+        except Exception:
+            # JupyterHub takes an exception here for a server that is not there.
+            self.log.exception("Server %s: can't tell whether it lives", self._log_name)
+            return None
+        if told is not Verdict.DEAD:
             if launch.doubt is not None and not in_doubt:
                 run_detached(self._settle(launch))
             return None
@@ -347,8 +391,12 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def _forget(self, launch: Launch) -> None:
         """Forget a launch whose job is known to be gone."""
-        forget_token(self, self._api_token(launch))
         launch.enter(Phase.GONE)
+        self._save(launch)
+
+    def _save(self, launch: Launch) -> None:
+        if not launch.wanted:
+            forget_token(self, self._api_token(launch))
         self._launches.save(launch)
 
     async def _settle(self, launch: Launch) -> None:
@@ -399,6 +447,7 @@ class LauncherSpawner(UserOptions, Spawner):
     async def see_off(self, launch: Launch, within: float = 0) -> bool:
         """Begin to end a launch, and wait for it at most so many seconds; tell whether its job is gone."""
         ending = self._end(launch)
+        launch.touch()  # it may just sleep
         if ending:
             await asyncio.wait({ending}, timeout=within)
         return launch.gone
@@ -407,17 +456,21 @@ class LauncherSpawner(UserOptions, Spawner):
         """See a launch off; its record stays until the job is known to be gone."""
         if (launch.ending is None or launch.ending.done()) and not launch.gone:
             jobs = self._jobs(launch)
-            forget_token(self, self._api_token(launch))
             launch.ending = run_detached(
                 see_off(
                     launch,
                     jobs,
                     ask=lambda: self._asked_to_stop(launch),
-                    save=lambda: self._launches.save(launch),
+                    save=lambda: self._save(launch),
                     log=self.log,
                 )
             )
         return launch.ending
+
+    def delete_forever(self) -> None:
+        """End what is left when JupyterHub deletes a server or its user."""
+        if self._launch:
+            self._end(self._launch)
 
     async def _asked_to_stop(self, launch: Launch) -> bool:
         url, key = self._url_of(launch.record.url), self._launch_key(launch)

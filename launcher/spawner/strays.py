@@ -103,6 +103,9 @@ class Strays:
         except LauncherError as error:
             self._log.info("Job %s of %s: can't tell whether it is a stray: %s", job_id, name, error)
             self._known.discard(key)  # the next list is another chance
+        except Exception:  # noqa: BLE001 - likewise
+            self._log.exception("Job %s of %s: can't tell whether it is a stray", job_id, name)
+            self._known.discard(key)
 
     def _jobs(self, cluster: Cluster, name: str) -> Jobs | None:
         """Return the jobs of an owner who is known here by the name that the cluster knows."""

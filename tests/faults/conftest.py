@@ -24,6 +24,7 @@ async def site() -> AsyncIterator[Site]:
     async with running(spawner={"http_timeout": 5, "stop_timeout": 5, "stray_grace": 3}) as site:
         yield site
         import shutil
+
         shutil.copy(site.hub.log, f"/tmp/w/faults/hub-{os.getpid()}.log")
         shutil.copy(site.state / "hub/gateway.log", f"/tmp/w/faults/gateway-{os.getpid()}.log")
         shutil.copy(site.state / "hub/proxy.log", f"/tmp/w/faults/proxy-{os.getpid()}.log")

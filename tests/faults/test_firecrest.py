@@ -159,7 +159,7 @@ _NOT_FOUND = Answer(404, "<html><body>404 page not found</body></html>")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def wrong(site, crowd):
-    """What became of everybody's job under wrong answers: whether it waited, served, and was kept in doubt."""
+    """What became of everybody's job under wrong answers: did it wait, serve, live on, come back?"""
     users = {name: await crowd.user(name) for name in _WRONG}
     site.scheduler.slots = 0
     await asyncio.gather(*(each.begin() for each in users.values()))

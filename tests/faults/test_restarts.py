@@ -141,7 +141,9 @@ async def test_starting(killed, user):
     assert kept(killed, (await user("erin")).name)
 
 
-@pytest.mark.fault("The hub is killed while a server runs", sees="Nothing: the server is reached all the time")
+@pytest.mark.fault(
+    "The hub is killed while a server runs", sees="Nothing: the server is reached all the time"
+)
 async def test_ready(killed, user):
     assert killed.reached
     assert kept(killed, (await user("frank")).name)

@@ -324,6 +324,19 @@ class TestBackOff:
             await asyncio.sleep(600)
         assert firecrest.requests < 10
 
+    async def test_who_has_just_submitted_waits_for_no_look_that_was_put_off(self):
+        firecrest = Firecrest(job1=RUNNING)
+        looks = watcher(firecrest)
+        firecrest.error = LATE
+        with looks.follow("1", STARTING):
+            await asyncio.sleep(3600)
+        firecrest.error = None
+        looks.answered()
+        with looks.follow("2", STARTING) as follower:
+            firecrest.truth["2"] = JobStatus("FAILED")
+            async with asyncio.timeout(STARTING[0] + 1):
+                assert (await follower.next_look()).verdict is Verdict.DEAD
+
     async def test_a_look_while_looks_fail_is_told_so_at_once(self, virtual_time):
         """A page that somebody waits for does not wait for FirecREST to come back."""
         firecrest = Firecrest(job1=RUNNING)

@@ -108,7 +108,7 @@ CLAIM = {
 READY = {"launch_id": "c" * 32, "kind": "ready", "sequence": 3, "address": "10.0.0.7", "port": 40000}
 ALIVE = {"launch_id": "c" * 32, "kind": "alive", "sequence": 4}
 STOPPING = {"launch_id": "c" * 32, "kind": "stopping", "sequence": 5, "reason": "exit", "message": "bye"}
-EXIT = {"ticket": "a" * 64, "exit_code": 3}
+EXIT = {"ticket": "a" * 64, "exit_code": 3, "job_id": "42"}
 ANSWER = {
     "launch_id": "c" * 32,
     "launch_key": "d" * 64,

@@ -20,7 +20,7 @@ launch_ended() {
     { set +x; } 2>/dev/null # no ticket in the log
     trap - EXIT
     set +eu
-    local message="{\"ticket\":\"$launch_ticket\",\"exit_code\":$code}"
+    local message="{\"ticket\":\"$launch_ticket\",\"job_id\":\"${SLURM_JOB_ID:-}\",\"exit_code\":$code}"
     if command -v curl >/dev/null; then
         printf %s "$message" | curl --silent --noproxy '*' --max-time 10 --output /dev/null \
             --header 'Content-Type: application/json' --data-binary @- "$launch_hub/launcher/events"

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from launcher.clusters import Cluster
-from launcher.spawner.address import server_url
+from launcher.clusters.address import server_url
 
 NETWORKS = ["10.0.0.0/8", "fd00:7::/32"]
 NAMES = ["nid*.hpc.example.org", "gpu*"]
