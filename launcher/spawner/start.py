@@ -25,6 +25,8 @@ _LOOK_AFTER = (2.0, 6.0, 12.0)
 """Seconds before each look for a job whose submit was not answered: a stalled controller takes it late."""
 _LONGEST_PAUSE = 60.0
 _HOPELESS_LOOKS = 2
+_READY_WITHIN = 900.0
+"""Seconds from the claim in which a server must listen: a file system that hangs keeps it for ever."""
 _ASK_EVERY = 1.0
 _ANSWERS_WITHIN = 20.0
 """Seconds in which a server that listens must answer the hub."""
@@ -64,6 +66,7 @@ class Start:
         self._end = end
         self._log = log
         self._running_since: float | None = None
+        self._claimed_since: float | None = None
         self._hopeless = 0
 
     def submit(self, script: str) -> None:
@@ -201,6 +204,12 @@ class Start:
                     considered = known.looks
                     await self._consider(known)
                     continue
+                if record.phase is Phase.CLAIMED:
+                    self._claimed_since = self._claimed_since or time.monotonic()
+                    if time.monotonic() - self._claimed_since > _READY_WITHIN:
+                        log = await self._jobs.log_tail(record.job_id)
+                        launch.fail(failure.never_ready(record.job_id, _READY_WITHIN, log))
+                        continue
                 if time.monotonic() >= self._deadline:
                     status = known.status if known else None
                     launch.fail(failure.still_waiting(record.job_id, self._seconds, status))

@@ -25,6 +25,7 @@ __all__ = [
     "job_ended",
     "login_url",
     "lost",
+    "never_ready",
     "never_starts",
     "plain",
     "shown",
@@ -189,6 +190,13 @@ def never_starts(job_id: str, status: JobStatus) -> LaunchFailed:
 def wrong_address(job_id: str, why: str) -> LaunchFailed:
     """Return the failure of a server that reported to be where none of its cluster may be."""
     return _failed(Cause.ADDRESS, f"{_job(job_id)} reported a wrong address.", why, "It is cancelled.")
+
+
+def never_ready(job_id: str, seconds: float, log: Sequence[str] = ()) -> LaunchFailed:
+    """Return the failure of a job that reached the hub, but whose JupyterLab does not come up."""
+    what = f"{_job(job_id)} runs, but its JupyterLab did not start within {pending.duration(seconds)}."
+    why = "A file system of the node may hang, or something in your home directory keeps it."
+    return _failed(Cause.SERVER, what, why, "It is cancelled.", log=log)
 
 
 def unreachable(job_id: str, url: str, seconds: float) -> LaunchFailed:

@@ -20,14 +20,12 @@ async def site():
     """A site whose hub has credentials of its own, and only reports strays."""
     async with running(
         service_account=True,
+        service_token_lifetime=61,
+        token_lifetime=300,
         user_accounts={"visitor": "bob"},
         spawner={"stop_timeout": 5, "strays": "report"},
     ) as site:
         yield site
-        import shutil, os
-
-        shutil.copy(site.hub.log, f"/tmp/w/faults/hub-{os.getpid()}.log")
-        shutil.copy(site.state / "hub/gateway.log", f"/tmp/w/faults/gateway-{os.getpid()}.log")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -42,16 +40,16 @@ async def crowd(site):
     sees="What the job waits for, as before; the start ends: the service account cancels the job",
 )
 async def test_expired_and_stop_of_a_job_that_waits(site, crowd, user):
-    alice = await user("carol")
+    carol = await user("carol")
     site.scheduler.slots = 0
-    await alice.begin()
-    await alice.reaches("submitted")
-    site.identity.expire_refresh_tokens(alice.name)
-    site.gateway.faults.error(401, "Access token expired", user=alice.name)
-    assert "waits for" in (await alice.progress(until="waits for"))[-1]["message"]
-    await alice.end()
-    assert await alice.no_jobs()
-    await crowd.newcomer("alice")
+    await carol.begin()
+    await carol.reaches("submitted")
+    site.identity.expire_refresh_tokens(carol.name)
+    site.gateway.faults.error(401, "Access token expired", user=carol.name)
+    assert "waits for" in (await carol.progress(until="waits for"))[-1]["message"]
+    await carol.end()
+    assert await carol.no_jobs()
+    await crowd.newcomer("carol")
 
 
 @pytest.mark.fault(

@@ -419,6 +419,15 @@ class TestUntilReady:
         assert not start.done()
         start.cancel()
 
+    async def test_one_whose_jupyterlab_hangs_after_the_claim_is_explained_too(self, slurm, starting):
+        waiting = starting.begin()
+        await asyncio.sleep(5)
+        slurm.enters("1", "RUNNING")
+        starting.claims()
+        failed = await fails(waiting, 1000)
+        assert "did not start within 15 minutes" in str(failed)
+        assert starting.ended == 1
+
     async def test_one_that_can_never_start_fails(self, slurm, starting):
         start = starting.begin()
         await asyncio.sleep(5)
