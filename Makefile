@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration slurm browser lint format lock generated screenshots bench-cost clean
+.PHONY: help setup demo test test-all unit integration slurm browser faults lint format lock generated screenshots bench-cost clean
 
 help: ## Show this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
@@ -26,8 +26,14 @@ test: setup ## Check the code and run all tests; as root on Debian, install what
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest $(ARGS)
 
+test-all: ## The same with the tests that take long and prove little more
+	@$(MAKE) --no-print-directory test ARGS="-m '' $(ARGS)"
+
 unit integration slurm browser: setup ## Run the tests of one folder
 	@$(BIN)/pytest tests/$@ $(ARGS)
+
+faults: setup ## Put in all faults, show the matrix, and write docs/reliability.md
+	@FAULT_MATRIX=1 $(BIN)/pytest -q tests/faults $(ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .

@@ -1,15 +1,17 @@
-"""The fault matrix: its rows, as the tests of `tests/faults` name them, and its page, `docs/reliability.md`."""
+"""The fault matrix: its rows, as the tests of `tests/faults` name them, and its page."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs/reliability.md"
+_TESTS = Path(__file__).with_name("faults")
 COUNTS = ("live jobs forgotten", "orphans", "wrong-user access")
 
 _HEAD = """\
@@ -17,18 +19,19 @@ _HEAD = """\
 
 <!-- Written by `make faults`. -->
 
-What goes wrong at a site, and what its users see of it. Each row is a test that puts the fault into a site on one
-machine: a real JupyterHub with its proxy, an identity provider, a gateway that answers as FirecREST does, and jobs
-that are plain processes or, where the row says so, Slurm's. `make faults` runs them all and writes this page.
+What goes wrong at a site, and what its users see of it. Each row is a test that puts the fault into a site
+on one machine: a real JupyterHub with its proxy, an identity provider, a gateway that answers as FirecREST
+does, and jobs that are plain processes or, where the row says so, Slurm's. `make faults` runs them all and
+writes this page. What takes hours is proved in virtual time, by `make unit`.
 
 After each fault the same is counted:
 
-- **Live jobs forgotten**: jobs that live although the hub knows no launch of theirs; servers that were ready before
-  and are neither ready again nor known to be dead; and, in all rows, a JupyterLab of somebody whom the fault does not
-  concern, whose kernel must still hold what it held before.
-- **Orphans**: jobs and records that are left when everybody has stopped their server.
-- **Wrong-user access**: attempts of another user, logged in at the same hub, that succeeded: to open the server, to
-  start, follow or stop it, to claim its launch, to send events for it, or to reach it by the address of another.
+- **Live jobs forgotten**: jobs that live although the hub knows no launch of theirs; servers that were ready
+  before and are neither ready again nor known to be dead; and in each row the JupyterLab of somebody whom the
+  fault does not concern, if its kernel does not hold any more what it held before.
+- **Orphans**: users of whom a job or a launch is left when they have stopped their servers.
+- **Wrong-user access**: what another user, logged in at the same hub, was let do: open somebody's server,
+  start, stop or follow it, claim its launch, send events in its name, ask it to end.
 """
 
 
@@ -62,6 +65,20 @@ def rows_of(module: ModuleType) -> Iterator[Row]:
         cases = [case for mark in marks if mark.name == "parametrize" for case in mark.args[1]]
         each = [*marks, *(mark for case in cases for mark in getattr(case, "marks", ()))]
         yield from (row_of(group, parts, mark) for mark in each if mark.name == "fault")
+
+
+def all_rows() -> list[Row]:
+    """Return the rows of all modules of `tests/faults`."""
+    return [row for path in sorted(_TESTS.glob("test_*.py")) for row in rows_of(_module(path))]
+
+
+def _module(path: Path) -> ModuleType:
+    spec = spec_from_file_location(f"rows_of_{path.stem}", path)
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def group_of(module: ModuleType) -> str:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import re
 import signal
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
 import httpx
 import yaml
-from support import Person, Robot, eventually
+from support import Person, Robot, eventually, signal_jobs
 
 from launcher.check.browser import Browser
 from launcher.check.session import Kernel
@@ -183,12 +180,8 @@ class User(Person):
         return found is not None and found.state == "RUNNING"
 
     def signal(self, number: signal.Signals) -> None:
-        """Send all processes of the account a signal: a node that hangs, and goes on."""
-        for status in Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError, AttributeError):
-                uid = re.search(r"^Uid:\s+(\d+)", status.read_text(), re.MULTILINE)[1]  # type: ignore[index]
-                if int(uid) == self.account.uid:
-                    os.kill(int(status.parent.name), number)
+        """Send all processes of the jobs a signal."""
+        signal_jobs(self.account, number)
 
     async def answers(self) -> bool:
         """Tell whether the way to the server leads to the very launch that the hub has saved."""

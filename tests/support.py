@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 from launcher.check.browser import Browser
 from launcher.check.session import Kernel
 from launcher.check.visit import Visit
+from launcher.sandbox.accounts import Account
 from launcher.sandbox.scheduler import slurm_daemons
 from launcher.sandbox.site import Site
 
@@ -200,6 +202,15 @@ def command_lines() -> list[str]:
         with contextlib.suppress(OSError):
             found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return found
+
+
+def signal_jobs(account: Account, number: signal.Signals) -> None:
+    """Send a signal to all processes of an account's jobs: a node that hangs, and goes on."""
+    home = f"HOME={account.home}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if home in path.read_bytes().split(b"\0"):
+                os.kill(int(path.parent.name), number)
 
 
 def saved_record(site: Site, name: str) -> dict[str, Any]:

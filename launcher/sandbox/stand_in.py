@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
 from types import FrameType
 from urllib.parse import parse_qs, urlsplit
 
@@ -54,13 +55,14 @@ def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
         listener: The bound socket.
         reporter: Hears of `ready`.
     """
-    ended = threading.Event()
+    # Unlike an event's, its lock is not in the way of a signal that interrupts what another one did.
+    ended: SimpleQueue[None] = SimpleQueue()
 
     def ends(reason: str) -> Callable[[int, FrameType | None], None]:
         def end(_number: int, _frame: FrameType | None) -> None:
             if reporter.reason == "exit":
                 reporter.reason = reason
-            ended.set()
+            ended.put(None)
 
         return end
 
@@ -69,7 +71,7 @@ def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
     server = _Server(answer, listener, reporter)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     reporter.send(EventKind.READY, address=listener.address, port=listener.port)
-    ended.wait()
+    ended.get()
     return 0
 
 

@@ -178,6 +178,7 @@ async def test_a_killed_one_leaves_no_process_and_the_next_removes_the_rest():
     assert not marked_users(process.pid)
 
 
+@pytest.mark.extra
 async def test_two_stand_side_by_side_and_a_taken_port_is_said_so():
     async with demo() as (_, said):
         port = re.search(r"127\.0\.0\.1:(\d+)/", said)[1]
@@ -228,6 +229,7 @@ async def test_a_wrong_command_line_is_said_so_without_a_traceback(arguments, co
     assert "Traceback" not in errors
 
 
+@pytest.mark.extra
 async def test_a_chosen_state_directory_is_kept():
     with tempfile.TemporaryDirectory(dir=BASE) as base:
         Path(base).chmod(0o755)

@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
-from support import command_lines, eventually, messages, saved_record, taken_port
+from support import command_lines, eventually, messages, saved_record, signal_jobs, taken_port
 
 from launcher.check.session import run_in_terminal
 from launcher.protocol import derive_launch_key
 from launcher.sandbox.gateway import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SITE = {"spawner": {"stop_timeout": 5}}
 
 
 async def test_progress_follows_the_real_phases_and_ends_in_jupyterlab(site, person):
@@ -119,19 +121,6 @@ async def test_the_schedulers_refusal_reaches_the_user_in_its_own_words(site, pe
     assert failed["failed"]
     assert "invalid partition specified: nowhere" in failed["message"].lower()
     assert await alice.no_jobs()
-
-
-async def test_a_gateway_that_is_down_is_said_so_and_the_next_start_works(site, person):
-    alice = await person()
-    await alice.api("GET", "user")
-    await site.gateway.stop()
-    try:
-        failed = (await alice.start())[-1]
-    finally:
-        await site.gateway.start()
-    assert failed["failed"]
-    assert "FirecREST did not answer" in failed["message"]
-    assert (await alice.start())[-1].get("ready")
 
 
 async def test_jupyterlab_missing_on_the_node_is_said_so(site, person, cluster_file):
@@ -238,11 +227,14 @@ async def test_a_start_waits_for_the_end_of_the_job_before(site, person):
     alice = await person()
     await alice.start()
     (job_id,) = await site.live_jobs(alice.name)
-    with site.gateway.faults.answer(Answer(204, None), method="DELETE"):
-        await alice.api("DELETE", f"users/{alice.name}/server")
-        await eventually(alice.is_stopped, within=60)
-        failed = (await alice.start())[-1]
+    signal_jobs(site.accounts[alice.name], signal.SIGSTOP)
+    try:
+        with site.gateway.faults.answer(Answer(204, None), method="DELETE"):
+            await alice.api("DELETE", f"users/{alice.name}/server")
+            await eventually(alice.is_stopped, within=60)
+            failed = (await alice.start())[-1]
+    finally:
+        signal_jobs(site.accounts[alice.name], signal.SIGCONT)
     assert f"Job {job_id} of your last session is still ending" in failed["message"]
-    assert await site.live_jobs(alice.name) == [job_id]
+    await eventually(alice.no_jobs)
     assert (await alice.start())[-1].get("ready")
-    assert job_id not in await site.live_jobs(alice.name)

@@ -174,6 +174,7 @@ async def test_scripts_of_admins_read_the_same_with_a_token(site, person):
         assert (await client.get(f"{alice.hub}api/{PAGE}")).status_code == 403
 
 
+@pytest.mark.extra
 async def test_a_hub_that_starts_with_a_broken_file_says_so_and_recovers_by_itself(site, person, edit):
     admin, bob = await log_in_both(site, person)
     await site.hub.kill_hub()

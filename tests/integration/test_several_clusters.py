@@ -166,6 +166,7 @@ async def test_a_link_that_names_only_a_cluster_shows_the_form_with_it(site, per
 # ---- a file that is broken when the hub starts
 
 
+@pytest.mark.extra
 async def test_a_cluster_whose_file_is_broken_is_left_out_and_comes_back_by_itself(site, person):
     alice = await person()
     path = site.systems["second"].cluster_file

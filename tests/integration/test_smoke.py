@@ -264,6 +264,7 @@ class TestSignals:
         await eventually(alice.no_jobs)
 
 
+@pytest.mark.extra
 async def test_a_hub_that_restarts_while_the_job_waits_leaves_nothing_behind(site, alice):
     with full(site):
         process = await begin(site, await token_of(alice), "--json", "--timeout", "60")
