@@ -55,7 +55,7 @@ def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
         listener: The bound socket.
         reporter: Hears of `ready`.
     """
-    # Unlike an event's, its lock is not in the way of a signal that interrupts what another one did.
+    # Unlike an event, it takes a signal that interrupts another: Slurm and the script both send one.
     ended: SimpleQueue[None] = SimpleQueue()
 
     def ends(reason: str) -> Callable[[int, FrameType | None], None]:
