@@ -215,7 +215,9 @@ class LauncherSpawner(UserOptions, Spawner):
                     return start
             if not launch.wanted:
                 raise LauncherError("This start was stopped.", todo="Press Start again if you want it.")
-            self._forget(launch)
+            # Its token is the row that the next launch's takes the place of.
+            launch.enter(Phase.GONE)
+            self._launches.save(launch)
             return None
         if not await self.see_off(launch, within=self.stop_timeout):
             raise self._still_ending(launch)

@@ -40,7 +40,7 @@ async def of(launch: Launch, jobs: Jobs, proves: Proves, log: Logger | LoggerAda
             verdict = known.verdict
             log.warning(
                 "Server %s of job %s neither reports nor answers; the scheduler says %s; verdict: %s",
-                *(launch.name, launch.record.job_id, known.words, verdict),
+                *(launch.name, launch.record.job_id, known.words or "nothing yet", verdict),
             )
     VERDICTS.labels(launch.record.cluster, verdict.value, source).inc()
     return verdict

@@ -342,8 +342,9 @@ class TestBackOff:
         firecrest = Firecrest(job1=RUNNING)
         firecrest.error = LATE
         one = watcher(firecrest)
-        with one.follow("1", DOUBTFUL):
+        with one.follow("1", DOUBTFUL) as follower:
             await asyncio.sleep(1800)
+            await follower.next_look()  # back-off may just be over
             asked, before = firecrest.requests, virtual_time.elapsed
             known = await one.look("2")
             assert known.verdict is Verdict.UNKNOWN
