@@ -28,6 +28,7 @@ from launcher.protocol import (
     Event,
     EventKind,
     Stop,
+    derive_api_token,
     derive_launch_key,
     encode,
     new_launch_id,
@@ -198,8 +199,15 @@ class User(Person):
         return (await self.server_model() or {}).get("pending") == "spawn"
 
     async def serves(self) -> bool:
-        """Tell whether the server is ready, and reached."""
-        return await self.is_ready() and await self.answers()
+        """Tell whether the server is ready, and reached, and the hub knows it by its token."""
+        return await self.is_ready() and await self.answers() and await self.is_known()
+
+    async def is_known(self) -> bool:
+        """Tell whether the hub takes the server's own token for its user's."""
+        token = derive_api_token(hub_secret(self.site), self.record["launch_id"])
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"{self.hub}api/user", headers={"Authorization": f"token {token}"})
+        return answer.status_code == 200 and answer.json()["name"] == self.name
 
 
 class Visitor(User):
@@ -451,7 +459,12 @@ async def held(holds: Callable[[], Awaitable[bool]]) -> bool:
 
 def launch_key(site: Site, launch_id: str) -> str:
     """Return the launch key of a launch."""
-    return derive_launch_key(bytes.fromhex((site.state / "hub/cookie_secret").read_text().strip()), launch_id)
+    return derive_launch_key(hub_secret(site), launch_id)
+
+
+def hub_secret(site: Site) -> bytes:
+    """Return what the hub derives all keys from."""
+    return bytes.fromhex((site.state / "hub/cookie_secret").read_text().strip())
 
 
 async def posted(site: Site, path: str, body: bytes, signature: str = "") -> int:
