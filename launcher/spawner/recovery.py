@@ -41,6 +41,8 @@ class Recovery:
             if launch.awaited:
                 run_detached(self._start_again(launch))
             elif not launch.wanted:
+                if launch.starting:
+                    self._log.warning("Start of %s: too late to go on with it; its job is ended", launch.name)
                 run_detached(self._end(launch))
 
     async def _end(self, launch: Launch) -> None:
