@@ -254,9 +254,8 @@ class Witness:
             return False
 
     async def end(self) -> None:
-        """Leave the kernel, and stop JupyterLab."""
+        """Leave the kernel; JupyterLab ends with the site, as the log-in may be over by then."""
         self._kernel.close()
-        await self.user.end()
 
     async def _joined(self) -> Kernel:
         browser, server = self.user.browser, self.user.server
