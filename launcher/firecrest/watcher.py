@@ -44,14 +44,12 @@ class Known:
         status: Its last word on the job, or None. An error does not change it.
         problem: Why the last look told nothing; empty if it told something.
         looks: Looks so far, with or without an answer.
-        unknown_since: `time.monotonic()` of the first look of those in a row that told nothing, or None.
         asked: `time.monotonic()` of the last question for this job alone.
     """
 
     status: JobStatus | None = None
     problem: str = ""
     looks: int = 0
-    unknown_since: float | None = None
     asked: float = 0.0
     _absent: int = 0
     _absent_since: float = 0.0
@@ -74,14 +72,14 @@ class Known:
         said = self.status.verdict if self.status else Verdict.UNKNOWN
         return Verdict.UNKNOWN if self.problem and said is not Verdict.DEAD else said
 
-    def saw(self, status: JobStatus, now: float) -> None:
+    def saw(self, status: JobStatus) -> None:
         """Note an answer."""
         self._absent = 0
         if status.verdict is Verdict.UNKNOWN:
-            self.failed(f"Slurm's state {status.state!r} is none that this release knows", now)
+            self.failed(f"Slurm's state {status.state!r} is none that this release knows")
             return
         self.looks += 1
-        self.status, self.problem, self.unknown_since = status, "", None
+        self.status, self.problem = status, ""
 
     def missed(self, now: float) -> None:
         """Note that one who would see the job was told that there is none."""
@@ -89,13 +87,12 @@ class Known:
         # Counted only as far apart as accounting may slip for.
         if now - self._absent_since >= self._absent * _LOST_FOR / (_LOST_AFTER - 1):
             self._absent += 1
-        self.failed("the scheduler knows no such job", now)
+        self.failed("the scheduler knows no such job")
 
-    def failed(self, problem: str, now: float) -> None:
+    def failed(self, problem: str) -> None:
         """Note a look that told nothing."""
         self.looks += 1
         self.problem = problem
-        self.unknown_since = now if self.unknown_since is None else self.unknown_since
 
 
 @dataclass(eq=False)
@@ -198,7 +195,7 @@ class Watcher:
         """Look at a job now, together with all who ask at this moment; while looks fail, say so at once."""
         if time.monotonic() < self._not_before:
             known = self._known(job_id)
-            known.failed(self._problem, time.monotonic())
+            known.failed(self._problem)
             return known
         with self.follow(job_id, (0.0, _LONGEST_BACK_OFF), owner=owner) as follower:
             return await follower.next_look()
@@ -244,7 +241,7 @@ class Watcher:
             if each.known.looks == looks[each.job_id]:
                 if not each.comes_soon(began):
                     continue
-                each.known.failed(problem, now)
+                each.known.failed(problem)
             each.step += 1
             each.due = now + each.pause * random.uniform(1, 1.15)  # noqa: S311 - spreads load
             each.looked.set()
@@ -275,7 +272,7 @@ class Watcher:
         for job_id, follower in followers.items():
             if listed is not None and job_id in listed:
                 self._seen.add(job_id)
-                follower.known.saw(listed[job_id], time.monotonic())
+                follower.known.saw(listed[job_id])
             elif follower.comes_soon(began):
                 missing.append(follower)
         if listed is not None:
@@ -289,7 +286,7 @@ class Watcher:
             except FirecrestError as error:
                 if listed is None:
                     raise
-                follower.known.failed(_words(error), time.monotonic())
+                follower.known.failed(_words(error))
 
     async def _ask_for(self, follower: Follower) -> None:
         """Ask for one job: its owner, who sees it for sure, or else whoever may have seen it before."""
@@ -303,11 +300,11 @@ class Watcher:
             status = await self._firecrest.status(who, follower.job_id)
         if status is not None:
             self._seen.add(follower.job_id)
-            follower.known.saw(status, time.monotonic())
+            follower.known.saw(status)
         elif not who.everybody or follower.job_id in self._seen:
             follower.known.missed(time.monotonic())
         else:
-            follower.known.failed(f"{who.key} may not see the job", time.monotonic())
+            follower.known.failed(f"{who.key} may not see the job")
 
 
 def _words(error: FirecrestError) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from jupyterhub import orm
 
 from launcher import certificates
 from launcher.detached import run_detached
 from launcher.spawner.launches import Launch, Launches
+from launcher.spawner.server_token import forget_token
 
 _AT_ONCE = 8
 _FIRST_PAUSE = 1.0
@@ -95,10 +95,7 @@ class Recovery:
                 asking.cancel()
                 await asyncio.wait({asking})
         finally:
-            made = orm.APIToken.find(self._hub.db, token)
-            if made is not None:
-                self._hub.db.delete(made)
-                self._hub.db.commit()
+            forget_token(self._hub.db, token)
         if asking.cancelled() or not launch.awaited:
             return ""
         answer = asking.result()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import hash_token
+from sqlalchemy.orm import Session
 
 
 def use_token(spawner: Spawner, token: str, before: str = "") -> None:
@@ -24,7 +25,7 @@ def use_token(spawner: Spawner, token: str, before: str = "") -> None:
     made = next((each for each in found if each is not None), None)
     if made is None or made.match(token):
         return
-    forget_token(spawner, token)
+    forget_token(session, token)
     made.token = token
     client = spawner.orm_spawner.oauth_client
     if client is not None:
@@ -32,9 +33,13 @@ def use_token(spawner: Spawner, token: str, before: str = "") -> None:
     session.commit()
 
 
-def forget_token(spawner: Spawner, token: str) -> None:
-    """Make a launch's token good for nothing."""
-    session = spawner.user.db
+def forget_token(session: Session, token: str) -> None:
+    """Make an API token good for nothing.
+
+    Args:
+        session: Of the hub's database.
+        token: The token.
+    """
     found = orm.APIToken.find(session, token)
     if found is not None:
         session.delete(found)

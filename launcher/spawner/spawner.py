@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -398,7 +399,7 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def _save(self, launch: Launch) -> None:
         if not launch.wanted:
-            forget_token(self, self._api_token(launch))
+            forget_token(self.user.db, self._api_token(launch))
         self._launches.save(launch)
 
     async def _settle(self, launch: Launch) -> None:
@@ -429,15 +430,17 @@ class LauncherSpawner(UserOptions, Spawner):
     def _url_of(self, url: str) -> str:
         return f"{url}{self.server.base_url if self.server else '/'}"
 
-    def _launch_key(self, launch: Launch) -> str:
-        return derive_launch_key(self.user.settings["cookie_secret"], launch.record.launch_id)
-
     def _api_token(self, launch: Launch) -> str:
         return derive_api_token(self.user.settings["cookie_secret"], launch.record.launch_id)
 
+    def _way_to(self, launch: Launch) -> tuple[str, str, ssl.SSLContext | None]:
+        """Return what asking a launch's server takes: its URL, the launch key and the TLS context."""
+        settings = self.user.settings
+        key = derive_launch_key(settings["cookie_secret"], launch.record.launch_id)
+        return self._url_of(launch.record.url), key, certificates.client_context(settings)
+
     async def _proves(self, launch: Launch) -> bool:
-        url, key = self._url_of(launch.record.url), self._launch_key(launch)
-        return await server.proves(url, key, certificates.client_context(self.user.settings))
+        return await server.proves(*self._way_to(launch))
 
     # ---- Stop
 
@@ -475,5 +478,4 @@ class LauncherSpawner(UserOptions, Spawner):
             self._end(self._launch)
 
     async def _asked_to_stop(self, launch: Launch) -> bool:
-        url, key = self._url_of(launch.record.url), self._launch_key(launch)
-        return await server.stop(url, key, certificates.client_context(self.user.settings))
+        return await server.stop(*self._way_to(launch))

@@ -1,4 +1,4 @@
-"""A real Chromium, and a place for the pictures it takes."""
+"""A real Chromium, a place for the pictures it takes, and who uses it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from pages import another
 from playwright.async_api import Browser, Page, async_playwright
 from support import program
+
+from launcher.sandbox.site import Site
 
 _ARGUMENTS = [
     "--disable-gpu",
@@ -47,7 +50,17 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(chromium: Browser) -> AsyncIterator[Page]:
     """A page of a fresh profile."""
-    context = await chromium.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(30_000)
-    yield await context.new_page()
-    await context.close()
+    async with another(chromium) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def alice(site: Site) -> str:
+    """The name of the site's first user."""
+    return next(iter(site.accounts)).name
+
+
+@pytest.fixture
+def bob(site: Site) -> str:
+    """The name of its second."""
+    return [account.name for account in site.accounts][1]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 
 import pytest
+from pages import another, open_form
 from playwright.async_api import Page, expect
 from support import eventually
 
@@ -42,37 +42,6 @@ SECOND = {
 SITE = {"more_clusters": {"eiger": SECOND}}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-async def open_form(page: Page, site, name: str) -> None:
-    """Log in and go to the form."""
-    await page.goto(site.url)
-    await page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
-    await page.locator("[name=username]").fill(name)
-    await page.locator("[name=password]").fill(site.accounts[name].password)
-    await page.get_by_role("button").click()
-    await page.get_by_role("heading", name="Server Options").wait_for()
-
-
-@contextlib.asynccontextmanager
-async def another(chromium, **settings):
-    """A page of a profile with settings of its own."""
-    context = await chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings})
-    context.set_default_timeout(30_000)
-    try:
-        yield await context.new_page()
-    finally:
-        await context.close()
-
-
-@pytest.fixture
-def alice(site) -> str:
-    return next(iter(site.accounts)).name
-
-
-@pytest.fixture
-def bob(site) -> str:
-    return [account.name for account in site.accounts][1]
 
 
 def choice(page: Page, cluster: str):

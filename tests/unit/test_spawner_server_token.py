@@ -71,6 +71,6 @@ def test_a_start_that_is_taken_up_replaces_what_an_earlier_hub_left(spawner):
 
 def test_a_launch_that_is_over_has_none(spawner):
     use_token(spawner, FIRST)
-    forget_token(spawner, FIRST)
+    forget_token(spawner.user.db, FIRST)
     assert not good(spawner, FIRST)
-    forget_token(spawner, FIRST)
+    forget_token(spawner.user.db, FIRST)
