@@ -16,12 +16,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import re
-import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 _Message = TypeVar("_Message")
 
@@ -82,8 +81,13 @@ _EVENT_FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class Claim:
+def _shown(message: Any, *hidden: str) -> str:
+    """Return a message as it may stand in a log: without its secrets."""
+    fields = (f"{name}={getattr(message, name)!r}" for name in message._fields if name not in hidden)
+    return f"{type(message).__name__}({', '.join(fields)})"
+
+
+class Claim(NamedTuple):
     """A job's first message: it asks for its launch.
 
     Attributes:
@@ -96,16 +100,18 @@ class Claim:
             server's certificate, which is made before the server has told its address.
     """
 
-    ticket: str = field(repr=False)
+    ticket: str
     nonce: str
     job_id: str
     node: str
     jupyterhub_version: str
-    hosts: list[str] = field(default_factory=list)
+    hosts: list[str] = []  # noqa: RUF012 - nobody changes it
+
+    def __repr__(self) -> str:
+        return _shown(self, "ticket")
 
 
-@dataclass(frozen=True)
-class Tls:
+class Tls(NamedTuple):
     """A server's certificate where all traffic inside the hub is encrypted (JupyterHub's `internal_ssl`).
 
     Attributes:
@@ -114,13 +120,15 @@ class Tls:
         authority: Certificates (PEM) of those whom the server trusts: hub and proxy.
     """
 
-    key: str = field(repr=False)
+    key: str
     certificate: str
     authority: str
 
+    def __repr__(self) -> str:
+        return _shown(self, "key")
 
-@dataclass(frozen=True)
-class ClaimAnswer:
+
+class ClaimAnswer(NamedTuple):
     """The hub's answer to a claim.
 
     Attributes:
@@ -136,11 +144,15 @@ class ClaimAnswer:
         vscode: Whether JupyterLab offers VS Code.
         jupyterhub_version: Version of JupyterHub at the hub.
         tls: The server's certificate, or None where the server speaks plain http.
+        cluster: Name of the cluster, for people.
+        title: Name of the environment, for people.
+        kind: What the environment is: `uenv`, `container` or `host`.
+        images: Mount point → label or path of each uenv image that the session must have.
     """
 
     launch_id: str
-    launch_key: str = field(repr=False)
-    environment: dict[str, str] = field(repr=False)
+    launch_key: str
+    environment: dict[str, str]
     arguments: list[str]
     networks: list[str]
     names: list[str]
@@ -150,10 +162,16 @@ class ClaimAnswer:
     vscode: bool
     jupyterhub_version: str
     tls: Tls | None = None
+    cluster: str = ""
+    title: str = ""
+    kind: str = ""
+    images: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+
+    def __repr__(self) -> str:
+        return _shown(self, "launch_key", "environment")
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A job's later message, signed with the launch key.
 
     Attributes:
@@ -179,8 +197,7 @@ class Event:
     exit_code: int | None = None
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """The hub asks a server to end; a `stop_proof` of the nonce comes in the header `SIGNATURE_HEADER`.
 
     Attributes:
@@ -190,8 +207,7 @@ class Stop:
     nonce: str
 
 
-@dataclass(frozen=True)
-class ScriptExit:
+class ScriptExit(NamedTuple):
     """What the batch script's EXIT trap sends: it holds the ticket, but no launch key.
 
     Attributes:
@@ -200,9 +216,12 @@ class ScriptExit:
         job_id: Slurm's job id: two jobs may run the same script if a submit was made again.
     """
 
-    ticket: str = field(repr=False)
+    ticket: str
     exit_code: int
-    job_id: str = field(default="", compare=False)
+    job_id: str = ""
+
+    def __repr__(self) -> str:
+        return _shown(self, "ticket")
 
 
 def encode_refusal(why: str) -> bytes:
@@ -226,17 +245,17 @@ def parse_refusal(body: bytes) -> str | None:
 
 def new_ticket() -> str:
     """Return a new ticket: 256 random bits as 64 hexadecimal digits."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def new_nonce() -> str:
     """Return a new nonce: 256 random bits as 64 hexadecimal digits."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def new_launch_id(hub_secret: bytes) -> str:
     """Return a new launch id: 64 random bits and 64 bits by which its hub knows it again, in hexadecimal."""
-    number = secrets.token_hex(8)
+    number = os.urandom(8).hex()
     return number + _mark(hub_secret, number)
 
 
@@ -291,7 +310,7 @@ def stop_proof(launch_key: str, nonce: str) -> str:
 
 def encode(message: Claim | ClaimAnswer | Event | ScriptExit | Stop) -> bytes:
     """Return a message as JSON; an event carries only the fields of its kind."""
-    names = list(message.__dataclass_fields__)
+    names = list(message._fields)
     if isinstance(message, Event):
         names = ["launch_id", "kind", "sequence", *_EVENT_FIELDS.get(message.kind, ())]
         if message.exit_code is None and "exit_code" in names:
@@ -300,7 +319,7 @@ def encode(message: Claim | ClaimAnswer | Event | ScriptExit | Stop) -> bytes:
             names = names[:3]
     values = {name: getattr(message, name) for name in names}
     if isinstance(message, ClaimAnswer) and message.tls:
-        values["tls"] = asdict(message.tls)
+        values["tls"] = message.tls._asdict()
     # Escapes would make twelve bytes of one character; names of files may hold lone surrogates.
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
 
@@ -338,6 +357,21 @@ def parse_stop(body: bytes) -> Stop:
     """
     fields = _Fields(body)
     return fields.done(Stop(nonce=fields.text("nonce", _HEX64)))
+
+
+def asked_to_stop(launch_key: str, body: bytes, signature: str) -> str | None:
+    """Return the nonce of the hub's own wish that a server end, or None if it is not the hub's.
+
+    Args:
+        launch_key: The launch key, 64 hexadecimal digits.
+        body: The request's body.
+        signature: Its header `SIGNATURE_HEADER`.
+    """
+    try:
+        nonce = parse_stop(body).nonce
+    except ProtocolError:
+        return None
+    return nonce if hmac.compare_digest(signature.encode(), stop_proof(launch_key, nonce).encode()) else None
 
 
 def parse_event(body: bytes) -> Event | ScriptExit:
@@ -386,30 +420,35 @@ def parse_event(body: bytes) -> Event | ScriptExit:
 def parse_claim_answer(body: bytes) -> ClaimAnswer:
     """Read the hub's answer to a claim.
 
+    Images are rebuilt less often than hubs: what only a newer hub says is passed over.
+
     Raises:
-        ProtocolError: If it is not exactly one, as when a proxy in between answered in the hub's place.
+        ProtocolError: If it is none, as when a proxy in between answered in the hub's place.
     """
     fields = _Fields(body, limit=1024 * 1024)
+    fields.values = {"tls": None, "cluster": "", "title": "", "kind": "", "images": {}} | fields.values
     ports = fields.take("ports")
     if ports is not None and not (
         isinstance(ports, list) and len(ports) == 2 and all(type(port) is int for port in ports)
     ):
         raise ProtocolError("ports: null, or the first and the last one")
-    return fields.done(
-        ClaimAnswer(
-            launch_id=fields.text("launch_id", _LAUNCH_ID),
-            launch_key=fields.text("launch_key", _HEX64),
-            environment=fields.mapping("environment"),
-            arguments=fields.strings("arguments"),
-            networks=fields.strings("networks"),
-            names=fields.strings("names"),
-            interface=fields.text("interface", _INTERFACE),
-            ports=None if ports is None else (ports[0], ports[1]),
-            start_directory=fields.text("start_directory", _PATH),
-            vscode=fields.boolean("vscode"),
-            jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
-            tls=_tls(fields.take("tls")),
-        )
+    return ClaimAnswer(
+        launch_id=fields.text("launch_id", _LAUNCH_ID),
+        launch_key=fields.text("launch_key", _HEX64),
+        environment=fields.mapping("environment"),
+        arguments=fields.strings("arguments"),
+        networks=fields.strings("networks"),
+        names=fields.strings("names"),
+        interface=fields.text("interface", _INTERFACE),
+        ports=None if ports is None else (ports[0], ports[1]),
+        start_directory=fields.text("start_directory", _PATH),
+        vscode=fields.boolean("vscode"),
+        jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
+        tls=_tls(fields.take("tls")),
+        cluster=fields.prose("cluster"),
+        title=fields.prose("title"),
+        kind=fields.prose("kind"),
+        images=fields.mapping("images"),
     )
 
 

@@ -86,7 +86,7 @@ def run(tmp_path, hub):
     """Return a function that starts a rendered script, with a small program in the server's place."""
     with contextlib.ExitStack() as jobs:
 
-        def start(server="exit 0", *, mode="host", programs=("curl",), path="", **facts):
+        def start(server="exit 0", *, mode="host", programs=("curl",), shell="sh", path="", **facts):
             launcher = tmp_path / "launcher-singleuser"
             launcher.write_text(f"#!/bin/bash\ncd {tmp_path}\n{server}\n")
             launcher.chmod(0o755)
@@ -102,16 +102,17 @@ def run(tmp_path, hub):
                 environments=[{"id": "it", **environment, **facts.pop("environment", {})}],
                 **facts,
             )
-            path = path or only(tmp_path, programs)
+            path = path or only(tmp_path, programs, shell)
             return jobs.enter_context(Job(tmp_path, script(file, url=hub.url), path))
 
         yield start
 
 
-def only(here, names):
-    """Make a PATH in which some programs are found, and stand-ins for those that attach an environment."""
+def only(here, names, shell):
+    """Make a PATH with some programs, a shell as sh, and stand-ins for those that attach an environment."""
     directory = here / "bin"
     directory.mkdir()
+    (directory / "sh").symlink_to(program(shell))
     for name in names:
         # Not a version manager's python3: that is a script, which needs more of a PATH.
         found = os.path.realpath(sys.executable) if name == "python3" else program(name)

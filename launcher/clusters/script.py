@@ -100,27 +100,33 @@ def template_variables(cluster: Cluster, request: LaunchRequest, facts: LaunchFa
     environment = cluster.environment(request.environment)
     if environment is None:
         raise ValueError(f"{request.environment} is no environment of {cluster.name}")
-    mounts = []
-    launcher = environment.launcher
-    if launcher is None and cluster.tools:
-        mounts.append(Mount(cluster.tools.image, cluster.tools.mount))
-        launcher = cluster.tools.program
-    if isinstance(environment, UenvEnvironment) and request.image:
-        mounts.append(Mount(request.image, environment.mount or cluster.uenv.mount))
-    if isinstance(environment, ContainerEnvironment):
-        mounts = []
+    attached = mounts(cluster, request)
+    tools = cluster.tools.program if cluster.tools else None
     return {
         "cluster": cluster,
         "request": request,
         "environment": environment,
         "launch": facts,
-        "mounts": tuple(mounts),
+        "mounts": attached,
         "view": _view(request),
-        "uenv_view": _uenv_view(request, mounts),
-        "launcher": launcher or cluster.launcher,
+        "uenv_view": _uenv_view(request, attached),
+        "launcher": environment.launcher or tools or cluster.launcher,
         "job_name": JOB_NAME,
         "log_name": LOG_NAME,
     }
+
+
+def mounts(cluster: Cluster, request: LaunchRequest) -> tuple[Mount, ...]:
+    """Return the uenv images of a session, the user's last."""
+    environment = cluster.environment(request.environment)
+    if environment is None or isinstance(environment, ContainerEnvironment):
+        return ()
+    attached = []
+    if cluster.tools and environment.launcher is None:
+        attached.append(Mount(cluster.tools.image, cluster.tools.mount))
+    if isinstance(environment, UenvEnvironment) and request.image:
+        attached.append(Mount(request.image, environment.mount or cluster.uenv.mount))
+    return tuple(attached)
 
 
 def _view(request: LaunchRequest) -> str | None:
@@ -130,9 +136,9 @@ def _view(request: LaunchRequest) -> str | None:
     return f"{image_name(request.image)}:{request.view}"
 
 
-def _uenv_view(request: LaunchRequest, mounts: list[Mount]) -> str:
+def _uenv_view(request: LaunchRequest, attached: tuple[Mount, ...]) -> str:
     """Return the view in the form of uenv's `UENV_VIEW`: mount, name of the uenv, name of the view."""
-    if not request.view or not mounts:
+    if not request.view or not attached:
         return ""
     uenv, _, name = request.view.rpartition(":")
-    return f"{mounts[-1].path}:{uenv or PurePosixPath(mounts[-1].image).stem}:{name}"
+    return f"{attached[-1].path}:{uenv or PurePosixPath(attached[-1].image).stem}:{name}"

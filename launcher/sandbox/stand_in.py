@@ -7,7 +7,6 @@ answers that the hub waits for. A Python process of the standard library only.
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import signal
@@ -27,14 +26,13 @@ from launcher.protocol import (
     STOP_PATH,
     ClaimAnswer,
     EventKind,
-    ProtocolError,
-    parse_stop,
+    asked_to_stop,
     probe_proof,
-    stop_proof,
 )
 from launcher.singleuser import entry
 from launcher.singleuser.listener import Listener
 from launcher.singleuser.reporter import Reporter
+from launcher.singleuser.session import Session
 from launcher.singleuser.tls import VARIABLES
 
 _BACKLOG = 128
@@ -44,17 +42,12 @@ _MAX_BODY = 1024
 def main() -> int:
     """Run the entry point with this module where it looks for JupyterLab; return the exit code."""
     sys.modules["launcher.singleuser.server"] = sys.modules[__name__]
-    return entry.main()
+    return entry.run(sys.argv[1:])
 
 
-def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
-    """Answer the hub until a signal or the hub itself ends it; return the exit code.
-
-    Args:
-        answer: What the hub said that this launch is.
-        listener: The bound socket.
-        reporter: Hears of `ready`.
-    """
+def serve(session: Session) -> None:
+    """Answer the hub until a signal or the hub itself ends it."""
+    answer, listener, reporter = session.answer, session.listener, session.reporter
     # Unlike an event, it takes a signal that interrupts another: Slurm and the script both send one.
     ended: SimpleQueue[None] = SimpleQueue()
 
@@ -72,7 +65,6 @@ def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     reporter.send(EventKind.READY, address=listener.address, port=listener.port)
     ended.get()
-    return 0
 
 
 class _Server(ThreadingHTTPServer):
@@ -123,17 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
         """End, if the hub asks for that."""
         length = self.headers.get("Content-Length", "")
         body = self.rfile.read(min(int(length), _MAX_BODY)) if length.isdecimal() else b""
-        try:
-            nonce = parse_stop(body).nonce
-        except ProtocolError:
-            nonce = ""
-        proof = stop_proof(self.server.answer.launch_key, nonce)
         told = self.headers.get(SIGNATURE_HEADER, "")
-        if (
-            self.path != f"{self.server.prefix}{STOP_PATH}"
-            or not nonce
-            or not hmac.compare_digest(told.encode(), proof.encode())
-        ):
+        nonce = asked_to_stop(self.server.answer.launch_key, body, told)
+        if self.path != f"{self.server.prefix}{STOP_PATH}" or nonce is None:
             self._say(403, "{}")
             return
         self._prove(202, nonce)

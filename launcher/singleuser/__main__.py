@@ -2,6 +2,6 @@
 
 import sys
 
-from launcher.singleuser.entry import main
+from launcher.singleuser import main
 
 sys.exit(main())

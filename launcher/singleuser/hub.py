@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import ssl
 import sys
 import time
+from email.utils import mktime_tz, parsedate_tz
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from launcher.errors import HubUnreachable, LaunchRefused, UsageError
@@ -27,7 +31,30 @@ REQUEST_TIMEOUT = 15.0
 
 PATIENCE = 600.0
 """Seconds to go on asking, before a session is ready, where something answers in the hub's place."""
+
+_CERTIFICATE_PATIENCE = 5.0
+"""Seconds to go on asking where a certificate is not trusted: trying again seldom mends that."""
+
 _MAX_ANSWER = 1024 * 1024
+
+_NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
+"""Of OpenSSL's reasons why a certificate is refused: openssl/x509_vfy.h."""
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+class _Answer(NamedTuple):
+    """What came back.
+
+    Attributes:
+        status: HTTP's.
+        body: Its content.
+        date: When it was sent, by the clock of whoever sent it.
+    """
+
+    status: int
+    body: bytes
+    date: str
 
 
 class Hub:
@@ -37,6 +64,10 @@ class Hub:
         api_url: Its base, such as `https://hub.example.org/hub/api`.
         give_up_after: Seconds to go on asking where nothing answers at all.
         context: Whom to trust with https, and what to prove this job with; None trusts as the system does.
+
+    Attributes:
+        clock: Seconds by which this node's clock is at least ahead of the hub's, or behind it where negative;
+            0 where they agree within the time that the claim took.
 
     Raises:
         UsageError: If that is not an http or https URL.
@@ -54,6 +85,7 @@ class Hub:
             raise UsageError("LAUNCHER_HUB_URL is not an http URL.", todo="Tell the site's support.")
         self.url = api_url.rstrip("/")
         self.give_up_after = give_up_after
+        self.clock = 0.0
         self._context = context
         self._https = url.scheme == "https"
         self._host = url.hostname
@@ -73,31 +105,32 @@ class Hub:
         silent = strange = time.monotonic()
         pause = 0.5
         while True:
+            asked = time.time()
+            unanswered: OSError | HTTPException | None = None
             try:
-                status, body = self.post(CLAIM_PATH, encode(claim))
+                status, body, date = self._post(CLAIM_PATH, encode(claim), {})
             except (OSError, HTTPException) as error:
-                problem = f"{type(error).__name__}: {error}"
+                unanswered, problem = error, _problem(error)
             else:
                 silent = time.monotonic()
                 if status == 200:
                     try:
-                        return parse_claim_answer(body)
+                        answer = parse_claim_answer(body)
                     except ProtocolError as error:
                         problem = f"an answer that is not the hub's ({error})"
+                    else:
+                        self.clock = _ahead(date, asked, time.time())
+                        return answer
                 else:
                     self._refused(status, body)
                     problem = f"HTTP {status}"
                 if status == 503:
                     strange = silent
-            patience = max(PATIENCE, self.give_up_after)
-            for since, limit in ((silent, self.give_up_after), (strange, patience)):
+            refused = isinstance(unanswered, ssl.SSLCertVerificationError)
+            patience = min(self.give_up_after, _CERTIFICATE_PATIENCE) if refused else self.give_up_after
+            for since, limit in ((silent, patience), (strange, max(PATIENCE, self.give_up_after))):
                 if time.monotonic() + pause > since + limit:
-                    raise HubUnreachable(
-                        f"The hub at {self.url} could not be reached from this node for {limit:.0f} seconds.",
-                        why=f"The last try ended with {problem}.",
-                        todo="Press Start again; if it happens again, tell the site's support: nodes must "
-                        "reach the hub.",
-                    )
+                    raise self._unreachable(unanswered, problem, limit)
             print(
                 f"launcher-singleuser: no answer from the hub yet ({problem}), trying again",
                 file=sys.stderr,
@@ -105,6 +138,43 @@ class Hub:
             )
             time.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load
             pause = min(pause * 2, 15.0)
+
+    def _unreachable(
+        self, unanswered: OSError | HTTPException | None, problem: str, seconds: float
+    ) -> HubUnreachable:
+        """Return the error of a hub that gave no answer of its own for so many seconds."""
+        if isinstance(unanswered, ssl.SSLCertVerificationError):
+            return self._not_trusted(unanswered)
+        why, todo = f"The last try ended with {problem}.", "nodes must reach the hub"
+        proxies = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.upper())]
+        if unanswered and proxies:
+            # Their values may hold passwords.
+            why += f" The hub is asked directly, not through the proxy of {', '.join(proxies)}."
+            todo += " without a proxy"
+        return HubUnreachable(
+            f"The hub at {self.url} could not be reached from this node for {seconds:.0f} seconds.",
+            why=why,
+            todo=f"Press Start again; if it happens again, tell the site's support: {todo}.",
+        )
+
+    def _not_trusted(self, error: ssl.SSLCertVerificationError) -> HubUnreachable:
+        """Return the error of a certificate that is refused."""
+        todo = "Tell the site's support: hub_ca of the cluster file must name the certificates of whoever "
+        todo += "issued it."
+        if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
+            now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time()))
+            state = "has expired" if error.verify_code == _EXPIRED else "is not valid yet"
+            what = f"The certificate of the hub at {self.url} {state}, by this node's clock: {now}."
+            todo = (
+                "If that time is wrong, press Start again to get another node. In any case tell the site's "
+            )
+            todo += "support: either the node's clock or the hub's certificate must be mended."
+        elif error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
+            what = f"The certificate of the hub at {self.url} is another machine's."
+            todo = "Tell the site's support: the certificate must hold the name by which nodes ask the hub."
+        else:
+            what = f"The certificate of the hub at {self.url} is not trusted on this node."
+        return HubUnreachable(what, why=f"OpenSSL says: {error.verify_message}.", todo=todo)
 
     def _refused(self, status: int, body: bytes) -> None:
         """Raise for an answer that is the hub's own; a proxy's 404, 410 or 50x is none."""
@@ -134,6 +204,9 @@ class Hub:
 
         Proxy variables of the user's environment are not looked at: the hub is asked directly.
         """
+        return self._post(path, body, headers or {})[:2]
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> _Answer:
         connection = (
             HTTPSConnection(self._host, self._port, timeout=REQUEST_TIMEOUT, context=self._context)
             if self._https
@@ -144,9 +217,41 @@ class Hub:
                 "POST",
                 f"{self._path}/{path}",
                 body,
-                {"Content-Type": "application/json", "Connection": "close", **(headers or {})},
+                {"Content-Type": "application/json", "Connection": "close", **headers},
             )
             answer = connection.getresponse()
-            return answer.status, answer.read(_MAX_ANSWER)
+            return _Answer(answer.status, answer.read(_MAX_ANSWER), answer.getheader("Date", ""))
         finally:
             connection.close()
+
+
+def _problem(error: OSError | HTTPException) -> str:
+    """Return why there was no answer."""
+    words = {
+        ssl.SSLCertVerificationError: "a certificate that is not trusted",
+        ssl.SSLError: "a connection that could not be secured",
+        socket.gaierror: "a name that could not be looked up",
+        ConnectionRefusedError: "nothing that listens there",
+        TimeoutError: "silence",
+    }
+    kind = next((text for kind, text in words.items() if isinstance(error, kind)), "")
+    said = f"{type(error).__name__}: {error}"
+    return f"{kind} ({said})" if kind else said
+
+
+def _ahead(date: str, asked: float, answered: float) -> float:
+    """Return by how many seconds this node's clock is ahead of a hub's, or behind it where negative.
+
+    Args:
+        date: The hub's clock, in whole seconds, at some time while it was asked: RFC 9110, section 6.6.1.
+        asked: This node's before it asked, in seconds since 1970.
+        answered: This node's once it had the answer.
+    """
+    try:
+        fields = parsedate_tz(date)
+        hub = mktime_tz(fields) if fields else None
+    except (ValueError, OverflowError):
+        hub = None
+    if hub is None:
+        return 0.0
+    return max(asked - (hub + 1), 0.0) or min(answered - hub, 0.0)

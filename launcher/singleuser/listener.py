@@ -8,8 +8,8 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from typing import NamedTuple
 
 from launcher.errors import NoPort
 from launcher.node_name import fits
@@ -22,8 +22,7 @@ _LINK_LOCAL = "20"
 """The scope of an address in /proc/net/if_inet6 that no other network reaches."""
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """A bound socket that listens from the moment JupyterLab takes it.
 
     Attributes:
@@ -77,6 +76,43 @@ class Listener:
             if ports
             else f"Nothing can listen on {address}.",
             todo="Press Start again to get another node, or tell the site's support.",
+        )
+
+    @classmethod
+    def at(cls, host: str, port: int) -> Listener:
+        """Bind a socket to what the hub has said.
+
+        Args:
+            host: A name or a numeric address; empty for all interfaces.
+            port: A port, or 0 for any free one.
+
+        Raises:
+            NoPort: If there is no such address, or the port is taken.
+        """
+        problem: OSError | None = None
+        try:
+            answers = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError as error:
+            answers, problem = [], error
+        # Of all interfaces, one for IPv6 takes connections of IPv4, too.
+        for family, _, _, _, address in sorted(answers, key=lambda each: -each[0] if not host else 0):
+            candidate = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                if port:
+                    # The port's last server may have ended a moment ago.
+                    candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    candidate.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                candidate.bind(address)
+            except OSError as error:
+                candidate.close()
+                problem = error
+            else:
+                return cls(candidate, host, candidate.getsockname()[1])
+        raise NoPort(
+            f"Nothing can listen on {host or 'this node'}{f', port {port}' if port else ''}.",
+            why=f"{problem.strerror or problem}." if problem else "",
+            todo="Start the server again, or tell the site's support: the hub has said where to listen.",
         )
 
 
@@ -172,7 +208,7 @@ def _addresses(interface: str) -> list[str]:
                 continue
             found.append(socket.inet_ntoa(answer[20:24]))
     try:
-        with open("/proc/net/if_inet6", encoding="ascii") as table:
+        with open("/proc/net/if_inet6", encoding="utf-8") as table:
             for digits, _, _, scope, _, name in map(str.split, table):
                 if scope != _LINK_LOCAL and interface in ("", name):
                     found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)))

@@ -5,34 +5,52 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
+from functools import cache
 
 from launcher.errors import PreflightFailed
+from launcher.protocol import ClaimAnswer
+from launcher.singleuser.environment import Environments
+from launcher.singleuser.home import check_home, check_temporary
+from launcher.singleuser.mounts import check_processors
 
 OLDEST_JUPYTERHUB = (5, 5, 1)
 """The oldest JupyterHub that a node may have."""
 
+MOST_CLOCKS_DIFFER = 60.0
+"""Seconds; where clocks differ by more, tokens and certificates count as expired, or as not yet valid."""
+
 _DIST_INFO = re.compile(r"jupyterhub-([0-9][0-9A-Za-z.+!_]*)\.dist-info", re.IGNORECASE)
 
 
-def preflight(start_directory: str, hub_version: str) -> None:
+def preflight(answer: ClaimAnswer, environments: Environments, clock: float = 0.0) -> None:
     """Check the node, and go to the start directory, where terminals begin.
 
     Args:
-        start_directory: Absolute path where JupyterLab opens.
-        hub_version: Version of JupyterHub at the hub.
+        answer: What the hub said that this launch is.
+        environments: What the server and its user's programs will see; a directory for temporary files that
+            is not on this node is changed in them.
+        clock: Seconds by which this node's clock is ahead of the hub's (`Hub.clock`).
 
     Raises:
         PreflightFailed: With the first thing that would make the session useless.
     """
-    _home()
-    _enter(start_directory)
-    _version(jupyterhub_version(), hub_version)
+    _version(jupyterhub_version(), answer.jupyterhub_version)
+    _clock(clock)
+    check_processors(environments.images, environments.views)
+    check_home(environments.user.get("HOME", ""))
+    given = environments.user.get("TMPDIR", "")
+    if (temporary := check_temporary(given)) != given:
+        environments.add({"TMPDIR": temporary})
+    _enter(answer.start_directory)
 
 
+@cache
 def jupyterhub_version() -> str | None:
     """Return the version of JupyterHub on this node, or None; importing it would cost seconds."""
+    standard = os.path.dirname(os.__file__)
     for folder in sys.path:
+        if folder in (standard, f"{standard}/lib-dynload"):
+            continue
         try:
             names = os.listdir(folder or ".")
         except OSError:
@@ -42,24 +60,6 @@ def jupyterhub_version() -> str | None:
             if found:
                 return found[1]
     return None
-
-
-def _home() -> None:
-    home = os.environ.get("HOME", "")
-    if not os.path.isdir(home):
-        raise PreflightFailed(
-            f"Your home directory {home or '($HOME is not set)'} does not exist on this node.",
-            todo="Tell the site's support; on another node it may be there.",
-        )
-    try:
-        with tempfile.TemporaryFile(dir=home) as probe:
-            probe.write(b"\0" * 4096)
-    except OSError as error:
-        raise PreflightFailed(
-            f"Nothing can be written to your home directory {home}.",
-            why=f"{error.strerror or error}.",
-            todo="Delete or move files there, caches first (~/.cache), then press Start again.",
-        ) from None
 
 
 def _enter(directory: str) -> None:
@@ -86,6 +86,24 @@ def _version(node: str | None, hub: str) -> None:
             why=f"The node needs {oldest} or newer, and no newer major version than the hub's.",
             todo="Choose another environment, or tell the site's support.",
         )
+
+
+def _clock(ahead: float) -> None:
+    if abs(ahead) > MOST_CLOCKS_DIFFER:
+        raise PreflightFailed(
+            f"The clock of this node is {_duration(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the "
+            "hub's.",
+            why="Log-ins and certificates would count as expired, or as not yet valid.",
+            todo="Press Start again to get another node; if it stays so, tell the site's support: either "
+            "clock is wrong.",
+        )
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

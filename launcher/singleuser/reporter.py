@@ -10,14 +10,19 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import replace
 from http.client import HTTPException
+from types import FrameType, TracebackType
+from typing import Any, Self
 
+from launcher.errors import LauncherError
 from launcher.protocol import ALIVE_INTERVAL, Event, EventKind, encode, parse_refusal
 from launcher.singleuser.hub import PATIENCE, Hub
 
 UNWANTED_FOR = 600.0
 """Seconds after which a running session that the hub does not want ends itself."""
+
+ENDING = {signal.SIGTERM: "terminated", signal.SIGUSR1: "walltime"}
+"""Signals by which Slurm, the batch script and the hub end a server, and what each is as a reason."""
 
 _ASK_AGAIN = 60.0
 """Seconds to the next `alive` while the hub has not heard the last one, or does not want this job."""
@@ -26,7 +31,7 @@ _FLUSH_TIMEOUT = 10.0
 
 
 class Reporter(threading.Thread):
-    """Sends events; `start()` it, then `send()`.
+    """Sends events as long as its `with` block goes on, and at its end why it ended.
 
     Attributes:
         reason: Why the server ends, as far as this process knows.
@@ -45,6 +50,35 @@ class Reporter(threading.Thread):
         self._heard = True
         self._ending = False
         self._unwanted_since: float | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Begin; until the server itself takes a signal, one ends everything at once."""
+        self._before = {number: signal.signal(number, self._signalled) for number in ENDING}
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell how it ended, an error in its own words."""
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        if error is None:
+            self.stopping(self.reason, self.message, 0)
+        elif isinstance(error, SystemExit):
+            self.stopping(self.reason, self.message, error.code if isinstance(error.code, int) else 1)
+        elif isinstance(error, LauncherError):
+            self.stopping("failed", str(error), error.exit_code)
+        else:
+            self.stopping("failed", f"The server ended with {type(error).__name__}: {error}", 1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def note(self, reason: str, message: str = "") -> None:
+        """Note why the server ends, unless that is known."""
+        if self.reason == "exit":
+            self.reason, self.message = reason, message
 
     def send(self, kind: EventKind, *, address: str = "", port: int = 0) -> None:
         """Send an event after those before it."""
@@ -75,12 +109,12 @@ class Reporter(threading.Thread):
                 event = self._alive()
             if event is None:
                 return
-            self._deliver(replace(event, sequence=sequence))
+            self._deliver(event._replace(sequence=sequence))
 
     def _alive(self) -> Event:
         """Return what a ready server says now and then: a hub may have lost where it is."""
         alive = Event(self._launch_id, EventKind.ALIVE, 0)
-        return replace(alive, address=self._ready.address, port=self._ready.port) if self._ready else alive
+        return alive._replace(address=self._ready.address, port=self._ready.port) if self._ready else alive
 
     def _pause(self) -> float:
         interval = ALIVE_INTERVAL if self._heard else _ASK_AGAIN
@@ -118,6 +152,10 @@ class Reporter(threading.Thread):
                 return
             time.sleep(pause)
             pause = min(pause * 2, 15.0)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self.note(ENDING[signal.Signals(number)], "The job was told to end before its session began.")
+        raise SystemExit(128 + number)
 
     def _unwanted(self) -> None:
         """Take the hub's word at once before the session is up; a running one outlives a hub's mistake."""

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
 import signal
 import sys
+import traceback
 import warnings
 from pathlib import PurePosixPath
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from launcher.errors import ServerFailed
+from launcher.errors import LauncherError, NoPort, ServerFailed
 from launcher.protocol import (
     PROBE_PATH,
     SIGNATURE_HEADER,
     STOP_PATH,
-    ClaimAnswer,
     EventKind,
-    ProtocolError,
-    parse_stop,
+    asked_to_stop,
     probe_proof,
-    stop_proof,
 )
-from launcher.singleuser.listener import Listener
 from launcher.singleuser.reporter import Reporter
+from launcher.singleuser.session import Session
 from launcher.singleuser.tls import VARIABLES
 
 try:
     import jupyterlab  # noqa: F401 - found missing here, not halfway through the start
+    from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_core.utils import ensure_event_loop
-    from jupyter_server.serverapp import ServerApp
     from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
     from jupyterhub.singleuser.extension import JupyterHubSingleUser
     from tornado.web import HTTPError, RequestHandler, stream_request_body
     from traitlets import default
-except ImportError as error:
+
+    from launcher.singleuser.ending import EndingServer
+    from launcher.singleuser.kernels.manager import Kernels, KernelSpecs
+    from launcher.singleuser.terminals import Terminals, shell
+except Exception as error:
+    if isinstance(error, MemoryError):
+        raise
     raise ServerFailed(
         "JupyterLab is not installed on this node, or not whole.",
         why=f"{error} ({sys.executable})",
@@ -47,7 +49,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable
 
 _BACKLOG = 128
 _MAX_BODY = 1024
@@ -94,17 +95,12 @@ class _Stop(_HubHandler):
 
     async def post(self) -> None:
         """Answer 202 with a proof, then end as at SIGTERM; or answer 403."""
-        try:
-            nonce = parse_stop(self.body).nonce
-        except ProtocolError:
-            raise HTTPError(403) from None
-        signature = self.request.headers.get(SIGNATURE_HEADER, "")
-        if not hmac.compare_digest(signature.encode(), stop_proof(self.launch_key, nonce).encode()):
+        nonce = asked_to_stop(self.launch_key, self.body, self.request.headers.get(SIGNATURE_HEADER, ""))
+        if nonce is None:
             raise HTTPError(403)
         self.set_status(202)
         await self.prove(nonce)
-        if self.reporter.reason == "exit":
-            self.reporter.reason = "stopped"
+        self.reporter.note("stopped")
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -123,24 +119,7 @@ def hub_handlers(base_url: str, launch_key: str, reporter: Reporter) -> list[Any
     ]
 
 
-class _Kernels(AsyncMappingKernelManager):
-    """Kernels; those of no directory begin where terminals do, not in the root of all directories."""
-
-    def cwd_for_path(self, path: str, **kwargs: Any) -> str:
-        """Return the directory in which the kernel of a document begins."""
-        found: str = super().cwd_for_path(path, **kwargs)  # type: ignore[no-untyped-call]
-        return os.getcwd() if found == "/" else found
-
-
-class _Launch(NamedTuple):
-    """What a server is started with."""
-
-    answer: ClaimAnswer
-    listener: Listener
-    reporter: Reporter
-
-
-class _NodeServer(ServerApp):
+class _NodeServer(EndingServer):
     """A server whose socket was bound before it started, and that opens in its launch's start directory.
 
     All other directories are in reach. A document has the same address whatever the start directory, so that
@@ -148,27 +127,50 @@ class _NodeServer(ServerApp):
     an admin or a user has set stays.
     """
 
-    launch: _Launch
+    session: Session
 
     @default("root_dir")
     def _everything(self) -> str:
-        # JupyterLab shows nothing that lies below a hidden directory.
-        start = self.launch.answer.start_directory
-        return start if "/." in start else "/"
+        # JupyterLab shows nothing that lies below a hidden directory; other spawners name the root itself.
+        answer = self.session.answer
+        start = answer.start_directory
+        return start if "/." in start or not answer.launch_key else "/"
 
     @default("kernel_manager_class")
     def _kernels(self) -> Any:
         usual = self._default_kernel_manager_class()
-        return _Kernels if usual is AsyncMappingKernelManager else usual
+        if usual is not AsyncMappingKernelManager:
+            return usual
+        return type("Kernels", (Kernels,), {"environments": self.session.environments})
+
+    @default("kernel_spec_manager_class")
+    def _kernel_specs(self) -> Any:
+        usual = self._default_kernel_spec_manager_class()
+        if usual is not KernelSpecManager:
+            return usual
+        return type("KernelSpecs", (KernelSpecs,), {"session": self.session})
 
     def init_ioloop(self) -> None:
         """Take the event loop that checks of the configuration will use: any other is replaced by it."""
         ensure_event_loop()
         super().init_ioloop()
 
+    def init_server_extensions(self) -> None:
+        """Have the user's environment in terminals; an extension takes its configuration as it is linked."""
+        self.config.TerminalsExtensionApp.setdefault(
+            "terminal_manager_class",
+            type("Terminals", (Terminals,), {"environments": self.session.environments}),
+        )
+        super().init_server_extensions()
+
     def init_configurables(self) -> None:
-        """Open in the start directory, unless it lies outside of the root."""
-        start, contents = PurePosixPath(self.launch.answer.start_directory), self.config.FileContentsManager
+        """Set up kernels and terminals; open in the start directory, unless it lies outside of the root."""
+        environments = self.session.environments
+        # Sockets in the session's directory, where nobody else on this node reaches them.
+        self.config.ConnectionFileMixin.setdefault("transport", "ipc")
+        # By itself it would be a login shell, whose profiles set PATH anew.
+        self.terminado_settings = {"shell_command": [shell(environments.user)], **self.terminado_settings}
+        start, contents = PurePosixPath(self.session.answer.start_directory), self.config.FileContentsManager
         if start.is_relative_to(self.root_dir) and "preferred_dir" not in contents:
             path = start.relative_to(self.root_dir)
             if path.parts:
@@ -181,52 +183,44 @@ class _NodeServer(ServerApp):
     def init_webapp(self) -> None:
         """Answer the hub's probes, and its wish that this server end."""
         super().init_webapp()
-        handlers = hub_handlers(self.base_url, self.launch.answer.launch_key, self.launch.reporter)
-        self.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
+        if key := self.session.answer.launch_key:
+            handlers = hub_handlers(self.base_url, key, self.session.reporter)
+            self.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
         # JupyterHub and Tornado have taken them up; kernels would inherit them.
         for name in VARIABLES:
             os.environ.pop(name, None)
 
     def _find_http_port(self) -> None:
         """Find none: the port has been ours since before JupyterLab was imported."""
+        try:
+            self.session.listener.socket.listen(_BACKLOG)
+        except OSError as error:
+            raise NoPort(
+                f"Nothing can listen on port {self.session.listener.port} of this node any more.",
+                why=f"{error}.",
+                todo="Press Start again to get another node, or tell the site's support.",
+            ) from None
 
     def _bind_http_server_tcp(self) -> bool:
-        listener = self.launch.listener
-        listener.socket.listen(_BACKLOG)
+        listener = self.session.listener
         listener.socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self.http_server.add_socket(listener.socket)
-        self.launch.reporter.send(EventKind.READY, address=listener.address, port=listener.port)
+        self.session.reporter.send(EventKind.READY, address=listener.address, port=listener.port)
         return True
 
-    def init_signal(self) -> None:
-        """Note why the server ends when a signal ends it."""
-        super().init_signal()
-        for number, reason in ((signal.SIGTERM, "terminated"), (signal.SIGUSR1, "walltime")):
-            signal.signal(number, _noting(reason, self.launch.reporter, self._signal_stop))
 
-    def shutdown_no_activity(self) -> None:
-        """End a server that nobody uses, and note that this is why."""
-        super().shutdown_no_activity()
-        reporter = self.launch.reporter
-        if self._stopping and reporter.reason == "exit":
-            reporter.reason = "idle"
-            reporter.message = (
-                f"Nobody used this server for {self.shutdown_no_activity_timeout / 60:g} minutes: "
-                "no kernel, no terminal, no request."
-            )
+def serve(session: Session) -> None:
+    """Run the server until it ends.
 
-
-def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
-    """Run the server until it ends; return its exit code.
-
-    Args:
-        answer: What the hub said that this launch is.
-        listener: The bound socket.
-        reporter: Hears of `ready` once the server accepts connections.
+    Raises:
+        ServerFailed: If it does not start.
+        NoPort: If it can't listen any more.
     """
 
     class NodeServer(_NodeServer):
-        launch = _Launch(answer, listener, reporter)
+        pass
+
+    NodeServer.session = session
 
     class SingleUser(JupyterHubSingleUser):
         serverapp_class = NodeServer
@@ -235,34 +229,34 @@ def serve(answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> int:
         def get_extension_package(cls) -> str:
             return "jupyterhub"
 
-    if not answer.vscode:
+    if not session.answer.vscode:
         _leave_out_vscode()
     try:
-        SingleUser.launch_instance(answer.arguments)
+        SingleUser.launch_instance(session.answer.arguments)
+    except LauncherError:
+        raise
     except SystemExit as end:
+        if session.reporter.reason != "exit":
+            raise
         if end.code:
-            raise ServerFailed(
-                "JupyterLab did not start.",
-                why=f"Its exit code was {end.code}; the lines above say why.",
-                todo="A broken file in ~/.jupyter is the usual cause.",
-            ) from None
-    return 0
+            raise _not_started(f"Its exit code was {end.code}; the lines above say why.") from None
+    except MemoryError:
+        raise ServerFailed(
+            "JupyterLab did not start: the job is out of memory.",
+            todo="Ask for more memory, then press Start again.",
+        ) from None
+    except Exception as error:  # noqa: BLE001 - whatever an extension or a configuration raises
+        traceback.print_exc()
+        raise _not_started(f"{type(error).__name__}: {error}") from None
+
+
+def _not_started(why: str) -> ServerFailed:
+    return ServerFailed(
+        "JupyterLab did not start.", why=why, todo="A broken file in ~/.jupyter is the usual cause."
+    )
 
 
 def _leave_out_vscode() -> None:
     """Make jupyter-vscode-proxy a module that is not there: jupyter-server-proxy does without such."""
     sys.modules["jupyter_vscode_proxy"] = None  # type: ignore[assignment]
     warnings.filterwarnings("ignore", message="entry_point .* import of jupyter_vscode_proxy halted")
-
-
-def _noting(
-    reason: str, reporter: Reporter, stop: Callable[[int, FrameType | None], Any]
-) -> Callable[[int, FrameType | None], None]:
-    """Return a signal handler that notes why the server ends, then ends it gracefully."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if reporter.reason == "exit":
-            reporter.reason = reason
-        stop(number, frame)
-
-    return handle

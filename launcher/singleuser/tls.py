@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 
-from launcher.errors import HubUnreachable, PreflightFailed
+from launcher.errors import HubUnreachable
 from launcher.protocol import Tls
-
-_PLACES = ("/dev/shm", "/tmp")  # noqa: S108 - the files have no name there
-"""Where files are this node's own; in the first they are never on a disk."""
 
 VARIABLES = ("JUPYTERHUB_SSL_KEYFILE", "JUPYTERHUB_SSL_CERTFILE", "JUPYTERHUB_SSL_CLIENT_CA")
 
@@ -23,9 +19,6 @@ class Credentials:
 
     Args:
         tls: What the hub gave.
-
-    Raises:
-        PreflightFailed: If there is no room for them.
     """
 
     def __init__(self, tls: Tls) -> None:
@@ -69,17 +62,8 @@ def trusting(authority: str) -> ssl.SSLContext | None:
 
 
 def _nameless(text: str) -> int:
-    """Return an open file without a name, which nobody who is started by this process inherits."""
-    for place in _PLACES:
-        try:
-            with tempfile.TemporaryFile(dir=place) as file:
-                file.write(text.encode())
-                file.flush()
-                return os.dup(file.fileno())
-        except OSError as error:
-            problem = error
-    raise PreflightFailed(
-        "Nothing can be written to /dev/shm or /tmp on this node.",
-        why=f"{problem.strerror or problem}.",
-        todo="Press Start again to get another node, or tell the site's support.",
-    )
+    """Return an open file in memory, without a name, which nobody who is started by this process inherits."""
+    descriptor = os.memfd_create("launcher")
+    os.fchmod(descriptor, 0o600)
+    os.write(descriptor, text.encode())
+    return descriptor

@@ -6,6 +6,7 @@ import jupyterhub
 
 from launcher.clusters import Cluster, LaunchRequest
 from launcher.clusters.model import Idle
+from launcher.clusters.script import mounts
 from launcher.protocol import ClaimAnswer, Tls
 
 _CULL_INTERVAL = 60
@@ -33,7 +34,7 @@ def claim_answer(
         arguments: The admin's arguments of the single-user server; they win over the cluster file.
         tls: The server's certificate, with `internal_ssl`.
     """
-    where = cluster.node_addresses
+    where, picked = cluster.node_addresses, cluster.environment(request.environment)
     return ClaimAnswer(
         launch_id=launch_id,
         launch_key=launch_key,
@@ -47,6 +48,10 @@ def claim_answer(
         vscode=cluster.vscode,
         jupyterhub_version=jupyterhub.__version__,
         tls=tls,
+        cluster=cluster.title or cluster.name,
+        title=picked.name if picked else "",
+        kind=picked.kind if picked else "",
+        images={mount.path: mount.image for mount in mounts(cluster, request)},
     )
 
 

@@ -108,6 +108,11 @@ class Cause(StrEnum):
         _OTHER_ENVIRONMENT,
         "The image of its environment is missing, or could not be mounted or started on the node.",
     )
+    PROCESSORS = (
+        "processors",
+        "Choose an environment that is made for these nodes, or a partition with other nodes.",
+        "Its environment is made for other processors than its node has.",
+    )
     LAUNCHER = "launcher", _OTHER_ENVIRONMENT, "The launcher is not in this environment, or it can't be run."
     KILLED = (
         "killed",
@@ -137,7 +142,7 @@ class Cause(StrEnum):
         "Look into the log; broken files in ~/.jupyter or packages in ~/.local are usual causes.",
         "JupyterLab is missing on the node, or it did not start.",
     )
-    TMPDIR = "tmpdir", _SUPPORT, "There was no directory for temporary files on its node."
+    TMPDIR = "tmpdir", _SUPPORT, "On its node there was no directory where temporary files can be written."
     FINISHED = "finished", _SUPPORT, "Its script came to its end without an error, and without a server."
     FAILED = (
         "failed",
@@ -165,7 +170,7 @@ _REFUSALS = (
 )
 _CLUES = (
     (Cause.VERSIONS, r"does not fit JupyterHub"),
-    (Cause.DISK_FULL, r"disk quota exceeded|no space left on device|nothing can be written to your home"),
+    (Cause.DISK_FULL, r"disk quota exceeded|no space left (?:on device|in )|your quota is used up"),
     (Cause.TIME_LIMIT, r"due to time limit"),
     (Cause.PREEMPTED, r"due to preemption"),
     (Cause.NODE, r"due to node failure"),
@@ -174,10 +179,19 @@ _CLUES = (
     (Cause.IMAGE, r"squashfs-mount: |error: uenv: |(?:invalid|unable to read) squashfs"),
     (Cause.IMAGE, r"mount (?:path|point) [^\n]{0,300}(?:not exist|not a valid)"),
     (Cause.IMAGE, r"error: pyxis|couldn't start container|spank: required plugin"),
-    (Cause.HOME, r"couldn't chdir to|your home directory [^\n]{0,300} does not exist"),
-    (Cause.HUB, r"the hub at [^\n]{0,300} could not be reached"),
+    (Cause.IMAGE, r"the image [^\n]{0,300} (?:is not mounted at|has no view)|the description of the image"),
+    # A shell runs a Python script, whose interpreter it can't run, as a script of its own.
+    (Cause.PROCESSORS, r"exec format error|: (?:line )?\d+: import: (?:command )?not found"),
+    (Cause.PROCESSORS, r"is for \w+ processors; this node has"),
+    (Cause.HOME, r"couldn't chdir to|(?:written|write) to your home directory"),
+    (Cause.HOME, r"your home directory [^\n]{0,300}(?:does not exist|is not|can't be used)"),
+    (Cause.TMPDIR, r"(?:written|write) to the directory for temporary files"),
+    (Cause.HUB, r"the hub at [^\n]{0,300} could not be reached|the certificate of the hub at"),
     (Cause.KILLED, r"\bline \d+: +\d+ Killed\b"),
     (Cause.LAUNCHER, r"execve\(\): |launcher[\w./-]*: (?:command )?not found|bad interpreter"),
+    # What starts it is `sh`, which may be Dash or Bash.
+    (Cause.LAUNCHER, r"\bsh: (?:line )?\d+: exec: "),
+    (Cause.LAUNCHER, r"\bsh: line \d+: /[^\n]{0,300}: (?:no such file|cannot execute|permission denied)"),
 )
 # Slurm goes on with /tmp: a cause only where nothing else is one.
 _FAINT_CLUES = ((Cause.TMPDIR, r"unable to create tmpdir|tmpdir \["),)
@@ -202,6 +216,8 @@ _EXIT_CODES = {
     126: Cause.LAUNCHER,
     127: Cause.LAUNCHER,
     137: Cause.KILLED,
+    # The warning before it, to a server that was only starting.
+    138: Cause.TIME_LIMIT,
     143: Cause.TERMINATED,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ async def test_jupyterlab_opens_in_the_start_directory_with_everything_else_in_r
         assert answer.json()["type"] == "directory"
 
 
+async def test_terminals_have_the_environment_of_the_job_which_no_profile_sets_anew(site, person, prologue):
+    alice = await person()
+    prologue(alice.name, "export PATH=/opt/mine/bin:$PATH FROM_THE_JOB=here")
+    await alice.start()
+    await alice.browser.open(f"{alice.server}lab")
+    asked = "shopt -q login_shell; echo $((40+2))=$?=$FROM_THE_JOB=${PATH%%:*}"
+    await run_in_terminal(alice.browser, alice.server, asked, "42=1=here=/opt/mine/bin")
+
+
 async def test_a_start_directory_that_is_not_there_is_told_before_jupyterlab_starts(site, person):
     alice = await person()
     start = site.state / "scratch" / alice.name
@@ -92,11 +102,13 @@ async def test_a_start_directory_that_is_not_there_is_told_before_jupyterlab_sta
     assert "Choose another start directory" in failed["message"]
 
 
-async def test_a_server_that_nobody_uses_ends_itself_and_says_why(site, person, prologue):
+async def test_a_server_that_nobody_uses_ends_itself_and_says_why(site, person):
     alice = await person()
     home = site.state / "home" / alice.name
-    (home / "sitecustomize.py").write_text(TIME_FLIES)
-    prologue(alice.name, "export PYTHONPATH=~")
+    config = home / ".jupyter"
+    config.mkdir(exist_ok=True)
+    os.chown(config, home.stat().st_uid, home.stat().st_gid)
+    (config / "jupyter_server_config.py").write_text(TIME_FLIES)
     assert (await alice.start())[-1].get("ready")
     (home / "time-flies").touch()
     await eventually(alice.is_stopped)

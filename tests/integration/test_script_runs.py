@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import ssl
+import sys
 import time
 
 import pytest
@@ -18,6 +20,22 @@ from launcher.protocol import ScriptExit, parse_event
 __all__ = ["hub", "run"]
 
 IMAGES = "/images/tools.squashfs:/user-tools,/images/gnu.squashfs:/user-environment"
+SHELLS = ["dash", "bash"]
+"""What sh may be."""
+HOSTILE = {
+    "blanks": " a  b\tc ",
+    "lines": "a\nb\n\n",
+    "quotes": "a'b\"c`touch ran`",
+    "commands": "$(touch ran);touch ran;${x:=1}$((1+1))",
+    "backslashes": "\\a\\\\n\\'\\$x\\",
+    "patterns": "*?[a]~{a,b}!",
+    "ends": '"; touch ran; "',
+    "bytes": "\udcff\udcc3é",
+    "empty": "",
+}
+# A container's own shell may be any; outside of one it is Bash.
+MODE_OF = {"bash": "host", "dash": "container"}
+APART = ["PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR"]
 MODES = ["host", "run", "squashfs-mount", "container"]
 NOTES_SIGNALS = """\
 trap 'echo TERM >> signals; code=17' TERM
@@ -44,23 +62,23 @@ class TestEnd:
     def test_the_servers_exit_code_is_kept_and_reported(self, run, hub, code, program):
         job = run(f"exit {code}", programs=[program])
         assert job.end() == code
-        assert reports(hub) == [ScriptExit(TICKET, code)]
+        assert reports(hub) == [ScriptExit(TICKET, code, "42")]
         assert job.log == ""
 
     @pytest.mark.parametrize("mode", MODES)
     def test_it_comes_through_whatever_attaches_the_environment(self, run, hub, mode):
         assert run("exit 5", mode=mode).end() == 5
-        assert reports(hub) == [ScriptExit(TICKET, 5)]
+        assert reports(hub) == [ScriptExit(TICKET, 5, "42")]
 
     def test_no_variable_of_a_log_in_is_needed(self, run, hub):
         job = run("export -p > environment; exit 6", path="/usr/bin:/bin")
         assert job.end() == 6
-        assert reports(hub) == [ScriptExit(TICKET, 6)]
+        assert reports(hub) == [ScriptExit(TICKET, 6, "42")]
         assert job.log == ""
 
     def test_curl_and_python_say_the_same_where_both_are(self, run, hub):
         assert run("exit 4", programs=["curl", "python3"]).end() == 4
-        assert reports(hub) == [ScriptExit(TICKET, 4)]
+        assert reports(hub) == [ScriptExit(TICKET, 4, "42")]
 
     def test_a_node_with_neither_keeps_the_exit_code(self, run, hub):
         assert run("exit 4", programs=[]).end() == 4
@@ -78,17 +96,27 @@ class TestEnd:
         names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         proxies = "\n".join(f"export {name}=http://127.0.0.1:9" for name in names)
         assert run("exit 4", programs=[program], prologue=proxies).end() == 4
-        assert reports(hub) == [ScriptExit(TICKET, 4)]
+        assert reports(hub) == [ScriptExit(TICKET, 4, "42")]
 
-    def test_a_server_that_is_not_there_is_reported(self, run, hub, tmp_path):
-        job = run(environment={"launcher": f"{tmp_path}/none/launcher-singleuser"})
+    @pytest.mark.parametrize("shell", SHELLS)
+    def test_a_server_that_is_not_there_is_reported(self, run, hub, tmp_path, shell):
+        launcher = f"{tmp_path}/none/launcher-singleuser"
+        job = run(environment={"launcher": launcher}, shell=shell)
         assert job.end() == 127
-        assert reports(hub) == [ScriptExit(TICKET, 127)]
-        assert "No such file or directory" in job.log
+        assert reports(hub) == [ScriptExit(TICKET, 127, "42")]
+        assert re.search(f"{launcher}: (not found|No such file or directory)", job.log)
+
+    @pytest.mark.parametrize("shell", SHELLS)
+    def test_so_is_one_that_is_no_program(self, run, hub, tmp_path, shell):
+        (tmp_path / "other").touch(mode=0o644)
+        job = run(environment={"launcher": f"{tmp_path}/other"}, shell=shell)
+        assert job.end() == 126
+        assert reports(hub) == [ScriptExit(TICKET, 126, "42")]
+        assert "Permission denied" in job.log
 
     def test_a_server_that_is_killed_is_reported(self, run, hub):
         assert run("kill -KILL $$").end() == 137
-        assert reports(hub) == [ScriptExit(TICKET, 137)]
+        assert reports(hub) == [ScriptExit(TICKET, 137, "42")]
 
 
 class TestHubCa:
@@ -109,7 +137,7 @@ class TestHubCa:
     def test_is_told_of_the_end_where_the_cluster_file_names_its_authority(self, run, hub, tmp_path, program):
         ca = str(tmp_path / "ca/site/site.crt")
         assert run("exit 4", programs=[program], hub_ca=ca).end() == 4
-        assert reports(hub) == [ScriptExit(TICKET, 4)]
+        assert reports(hub) == [ScriptExit(TICKET, 4, "42")]
 
     @pytest.mark.parametrize("program", ["curl", "python3"])
     def test_is_not_told_of_the_ticket_otherwise(self, run, hub, program):
@@ -145,7 +173,7 @@ class TestPrologue:
         facts = given if whose == "the cluster's" else {"environment": given}
         job = run(": > started", epilogue=": > epilogue", **facts)
         assert job.end() == code
-        assert reports(hub) == [ScriptExit(TICKET, code)]
+        assert reports(hub) == [ScriptExit(TICKET, code, "42")]
         assert not (job.directory / "started").exists()
         assert (job.directory / "epilogue").exists()
 
@@ -154,11 +182,11 @@ class TestPrologue:
     def test_strict_options_of_the_shell_change_nothing(self, run, hub, mode, code):
         job = run(f"exit {code}", mode=mode, prologue="set -euo pipefail", epilogue='false; echo "$NONE" >&2')
         assert job.end() == code
-        assert reports(hub) == [ScriptExit(TICKET, code)]
+        assert reports(hub) == [ScriptExit(TICKET, code, "42")]
 
     def test_a_syntax_error_is_reported(self, run, hub, tmp_path):
         assert run(": > started", prologue="eval 'if'; exit 2").end() == 2
-        assert reports(hub) == [ScriptExit(TICKET, 2)]
+        assert reports(hub) == [ScriptExit(TICKET, 2, "42")]
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
     @pytest.mark.parametrize("before", ["", "/bin/sleep 60 &"])
@@ -171,7 +199,7 @@ class TestPrologue:
         job.signal(number)
         (tmp_path / "go").touch()
         assert job.end() == 143
-        assert reports(hub) == [ScriptExit(TICKET, 143)]
+        assert reports(hub) == [ScriptExit(TICKET, 143, "42")]
         assert not (tmp_path / "started").exists()
         assert (tmp_path / "epilogue").exists()
 
@@ -182,7 +210,7 @@ class TestPrologue:
     def test_its_traps_end_with_it(self, run, hub, traps):
         job = run("kill -TERM $PPID; exec /bin/sleep 60", prologue=traps, epilogue=": > epilogue")
         assert job.end() == 143
-        assert reports(hub) == [ScriptExit(TICKET, 143)]
+        assert reports(hub) == [ScriptExit(TICKET, 143, "42")]
         assert (job.directory / "epilogue").exists()
         assert not (job.directory / "own").exists()
 
@@ -198,7 +226,84 @@ class TestPrologue:
 
     def test_what_it_leaves_running_does_not_keep_the_job(self, run, hub):
         assert run("exit 3", prologue="/bin/sleep 600 &").end() == 3
-        assert reports(hub) == [ScriptExit(TICKET, 3)]
+        assert reports(hub) == [ScriptExit(TICKET, 3, "42")]
+
+
+class TestApart:
+    """The server's Python begins without the variables of the user's, which it finds under other names."""
+
+    def environment(self, run, **given):
+        job = run("/usr/bin/env -0 > environment", **given)
+        assert job.end() == 0
+        items = os.fsdecode((job.directory / "environment").read_bytes()).rstrip("\0").split("\0")
+        assert not (job.directory / "ran").exists()
+        assert TICKET not in job.log
+        return dict(item.split("=", 1) for item in items)
+
+    @pytest.mark.parametrize(("mode", "shell"), [*((mode, "bash") for mode in MODES), ("container", "dash")])
+    def test_a_server_begins_without_them(self, run, tmp_path, mode, shell):
+        given = {name: f"/nonsense/{name}" for name in ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH")}
+        given["TMPDIR"] = str(tmp_path)  # without one that is there, uenv gets another
+        prologue = "\n".join(f"export {name}={value}" for name, value in given.items())
+        found = self.environment(run, mode=mode, shell=shell, prologue=prologue)
+        assert {name: found.get(name) for name in APART} == {**dict.fromkeys(APART), "PYTHONNOUSERSITE": "1"}
+        kept = {
+            name.removeprefix("LAUNCHER_KEPT_"): value for name, value in found.items() if "_KEPT_" in name
+        }
+        assert kept == {**dict.fromkeys(APART, ""), **given}
+
+    @pytest.mark.parametrize("shell", MODE_OF)
+    @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+    def test_their_values_survive_byte_for_byte_and_run_nothing(self, run, tmp_path, shell, value):
+        (tmp_path / "value").write_bytes(os.fsencode(value))
+        # A command substitution would lose the last newlines.
+        prologue = "\n".join(
+            f"IFS= read -rd '' {name} < value; export {name}" for name in ("PYTHONPATH", "TMPDIR")
+        )
+        found = self.environment(run, mode=MODE_OF[shell], shell=shell, prologue=prologue)
+        assert found["LAUNCHER_KEPT_PYTHONPATH"] == found["LAUNCHER_KEPT_TMPDIR"] == value
+        assert "PYTHONPATH" not in found
+
+    @pytest.mark.parametrize(("mode", "shell"), [*((mode, "bash") for mode in MODES), ("container", "dash")])
+    @pytest.mark.parametrize(
+        "prologue",
+        [
+            "set -euf",
+            "set -x",
+            "export SHELLOPTS; set -xeuf",
+            "export IFS=_NO$' \\t'",
+            "set -o posix -o noclobber -o allexport",
+            "shopt -s nullglob failglob extglob; set -- a b c",
+        ],
+    )
+    def test_options_of_the_shell_change_nothing(self, run, hub, mode, shell, prologue):
+        found = self.environment(
+            run, mode=mode, shell=shell, prologue=f"export PYTHONPATH='/a *'\n{prologue}"
+        )
+        assert found["LAUNCHER_KEPT_PYTHONPATH"] == "/a *"
+        assert reports(hub) == [ScriptExit(TICKET, 0, "42")]
+
+    @pytest.mark.parametrize("shell", SHELLS)
+    @pytest.mark.parametrize("messenger", ["curl", "python3"])
+    def test_a_python_starts_whatever_they_say_and_the_hub_hears_of_its_end(
+        self, run, hub, tmp_path, shell, messenger
+    ):
+        libraries = tmp_path / "libraries"
+        libraries.mkdir()
+        for name in ("libssl.so.3", "libpython3.11.so.1.0", "libz.so.1", "libstdc++.so.6", "libexpat.so.1"):
+            (libraries / name).write_text("no library")
+        (libraries / "sitecustomize.py").write_text("raise SystemExit('not mine')")
+        (libraries / "json.py").write_text("raise SystemExit('not mine')")
+        prologue = f"export PYTHONHOME=/nonsense PYTHONPATH={libraries} LD_LIBRARY_PATH={libraries}"
+        job = run(
+            f"exec {sys.executable} -c 'import json, ssl, zlib'",
+            mode=MODE_OF[shell],
+            programs=(messenger,),
+            shell=shell,
+            prologue=prologue,
+        )
+        assert (job.end(), job.log) == (0, "")
+        assert reports(hub) == [ScriptExit(TICKET, 0, "42")]
 
 
 class TestEpilogue:
@@ -220,7 +325,7 @@ class TestEpilogue:
     def test_it_can_not_change_the_exit_code_or_the_report(self, run, hub, tmp_path, epilogue):
         assert run("exit 3", epilogue=f"echo ran > epilogue\n{epilogue}").end() == 3
         assert (tmp_path / "epilogue").read_text() == "ran\n"
-        assert reports(hub) == [ScriptExit(TICKET, 3)]
+        assert reports(hub) == [ScriptExit(TICKET, 3, "42")]
 
     def test_the_hub_hears_of_the_end_before_it_runs(self, run, hub):
         job = run("exit 3", epilogue="while [ ! -e go ]; do /bin/sleep 0.02; done")
@@ -246,26 +351,27 @@ class TestEpilogue:
         lines = (tmp_path / "teardown").read_text().split()
         assert "started" in lines
         assert lines[-1] == "3"
-        assert reports(hub) == [ScriptExit(TICKET, 3)]
+        assert reports(hub) == [ScriptExit(TICKET, 3, "42")]
 
     def test_a_sites_setup_that_gives_up_is_reported(self, run, hub, tmp_path):
         assert run(": > started", template=site_template(tmp_path, setup="exit 5")).end() == 5
-        assert reports(hub) == [ScriptExit(TICKET, 5)]
+        assert reports(hub) == [ScriptExit(TICKET, 5, "42")]
         assert not (tmp_path / "started").exists()
 
 
 class TestSignals:
     """Slurm signals the batch shell only: at the end of the time (USR1) and at a cancel (TERM)."""
 
-    @pytest.mark.parametrize("mode", MODES)
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 17), (signal.SIGUSR1, 18)])
-    def test_a_signal_reaches_the_server_whose_exit_code_is_kept(self, run, hub, mode, number, code):
-        job = run(NOTES_SIGNALS, mode=mode, prologue="/bin/sleep 60 &")
+    @pytest.mark.parametrize(("mode", "shell"), [*((mode, "dash") for mode in MODES), ("host", "bash")])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+    def test_a_signal_reaches_the_server_whose_exit_code_is_kept(self, run, hub, mode, shell, number):
+        code = {signal.SIGTERM: 17, signal.SIGUSR1: 18}[number]
+        job = run(NOTES_SIGNALS, mode=mode, shell=shell, prologue="/bin/sleep 60 &")
         appears(job.directory / "up")
         job.signal(number)
         assert job.end() == code
         assert (job.directory / "signals").read_text() == f"{number.name.removeprefix('SIG')}\n"
-        assert reports(hub) == [ScriptExit(TICKET, code)]
+        assert reports(hub) == [ScriptExit(TICKET, code, "42")]
 
     def test_a_container_is_told_of_its_end_by_scancel(self, run, tmp_path):
         """At SIGTERM, srun would kill what it runs."""
@@ -294,7 +400,7 @@ class TestSignals:
         appears(tmp_path / "up")
         job.signal(signal.SIGTERM)
         assert job.end() == 128 + signal.SIGTERM
-        assert reports(hub) == [ScriptExit(TICKET, 143)]
+        assert reports(hub) == [ScriptExit(TICKET, 143, "42")]
 
     def test_a_server_that_ends_as_the_signal_comes_leaves_its_code_or_the_signals(self, run, hub, tmp_path):
         """Bash may lose the code of a child that ends while a signal ends its `wait`."""
@@ -359,7 +465,12 @@ class TestTicket:
     ):
         assert run("export -p > environment", mode=mode).end() == 0
         given = (tmp_path / f"arguments-{helper}").read_text().split("\n")[:-1]
-        assert given == [*arguments, f"{tmp_path}/launcher-singleuser"]
+        script = re.search(
+            "^launch_apart='(.*?)'$", (tmp_path / "slurm_script").read_text(), re.DOTALL | re.MULTILINE
+        )
+        shell = {"squashfs-mount": None, "container": ["sh"]}.get(mode, ["/bin/bash", "--posix"])
+        apart = [*shell, "-c", script[1], "sh"] if shell else []
+        assert "\n".join(given) == "\n".join([*arguments, *apart, f"{tmp_path}/launcher-singleuser"])
         environment = (tmp_path / "environment").read_text()
         assert f'declare -x LAUNCHER_TICKET="{TICKET}"' in environment
         if mode == "squashfs-mount":

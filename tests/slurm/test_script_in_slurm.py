@@ -13,6 +13,7 @@ from support import command_lines, eventually, missing
 from launcher.protocol import ScriptExit, parse_event
 from launcher.sandbox.scheduler import slurm_daemons
 from launcher.sandbox.scheduler.slurm import SlurmScheduler
+from launcher.singleuser.environment import KEPT, without_step
 
 __all__ = ["hub"]
 
@@ -127,7 +128,8 @@ async def ends_well(session):
     """Look at what all environments have in common; then let the server end."""
     seen = command_lines()
     given = session.environment
-    assert {name: value for name, value in given.items() if name.startswith("LAUNCHER_")} == {
+    ours = {name: value for name, value in given.items() if name.startswith("LAUNCHER_")}
+    assert {name: value for name, value in ours.items() if not name.startswith(KEPT)} == {
         "LAUNCHER_HUB_URL": session.hub.url,
         "LAUNCHER_TICKET": TICKET,
         "LAUNCHER_CLAIM_TIMEOUT": "90",
@@ -138,7 +140,7 @@ async def ends_well(session):
     (session.home / "end").touch()
     job, reports = await session.ended()
     assert (job.state, job.exit_code) == ("FAILED", 7)
-    assert reports == [ScriptExit(TICKET, 7)]
+    assert reports == [ScriptExit(TICKET, 7, session.job_id)]
 
 
 async def test_the_images_and_the_view_reach_the_job_through_uenvs_plugin(start):
@@ -161,6 +163,24 @@ async def test_the_container_is_started_by_srun(start):
     await ends_well(session)
 
 
+async def test_what_is_started_in_a_container_sees_the_job_as_in_a_batch_script(start):
+    """An srun tells its task more than srun(1) says; a later Slurm may tell it more still."""
+    seen = []
+    for environment in ("uenv", "container"):
+        session = await start(environment)
+        left = without_step(session.environment).items()
+        seen.append({item for item in left if item[0].startswith(("SLURM_", "SRUN_"))})
+        (session.home / "end").touch()
+        await session.ended()
+    batch, step = seen
+    assert {name for name, _ in batch ^ step if "SPANK" not in name} <= {
+        "SLURM_JOBID",
+        "SLURM_JOB_CPUS_PER_NODE_PACK_GROUP_0",
+        "SLURM_JOB_ID",
+        "SLURM_JOB_NAME",
+    }
+
+
 @pytest.mark.parametrize("environment", ["uenv", "container"])
 @pytest.mark.parametrize(("signal", "code"), [("USR1", 18), ("TERM", 17)])
 async def test_a_signal_to_the_batch_shell_reaches_the_server(start, slurm, environment, signal, code):
@@ -170,7 +190,7 @@ async def test_a_signal_to_the_batch_shell_reaches_the_server(start, slurm, envi
     assert session.signals == [signal]
     assert (session.home / "saved").exists()
     assert job.exit_code == code
-    assert reports == [ScriptExit(TICKET, code)]
+    assert reports == [ScriptExit(TICKET, code, session.job_id)]
 
 
 @pytest.mark.parametrize("environment", ["uenv", "container"])
@@ -181,4 +201,4 @@ async def test_a_server_whose_job_is_cancelled_may_end_in_its_own_way(start, slu
     assert job.state.startswith("CANCELLED")
     assert set(session.signals) == {"TERM"}
     assert (session.home / "saved").exists()
-    assert reports == [ScriptExit(TICKET, 17)]
+    assert reports == [ScriptExit(TICKET, 17, session.job_id)]

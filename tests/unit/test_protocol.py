@@ -18,6 +18,7 @@ from launcher.protocol import (
     ScriptExit,
     Stop,
     Tls,
+    asked_to_stop,
     derive_api_token,
     derive_launch_key,
     encode,
@@ -67,10 +68,14 @@ ANSWERS = st.builds(
     st.booleans(),
     VERSION,
     st.none() | st.builds(Tls, VALUE, VALUE, VALUE),
+    PROSE,
+    PROSE,
+    PROSE,
+    st.dictionaries(VALUE, VALUE, max_size=3),
 )
 PLAIN_KINDS = st.sampled_from([EventKind.MOUNTED, EventKind.STARTING, EventKind.ALIVE])
 EVENTS = st.one_of(
-    st.builds(Event, LAUNCH_ID, PLAIN_KINDS, SEQUENCE),
+    st.tuples(LAUNCH_ID, PLAIN_KINDS, SEQUENCE).map(lambda event: Event(*event)),
     st.builds(
         Event,
         LAUNCH_ID,
@@ -78,18 +83,23 @@ EVENTS = st.one_of(
         SEQUENCE,
         address=ADDRESS,
         port=st.integers(1, 65535),
+        reason=st.just(""),
+        message=st.just(""),
+        exit_code=st.none(),
     ),
     st.builds(
         Event,
         LAUNCH_ID,
         st.just(EventKind.STOPPING),
         SEQUENCE,
+        address=st.just(""),
+        port=st.just(0),
         reason=PROSE,
         message=PROSE,
         exit_code=st.none() | EXIT_CODE,
     ),
 )
-EXITS = st.builds(ScriptExit, HEX64, EXIT_CODE)
+EXITS = st.builds(ScriptExit, HEX64, EXIT_CODE, st.just("") | JOB_ID)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -122,7 +132,13 @@ ANSWER = {
     "vscode": True,
     "jupyterhub_version": "6.1.1",
     "tls": None,
+    "cluster": "Daint",
+    "title": "prgenv-gnu 24.11",
+    "kind": "uenv",
+    "images": {"/user-environment": "prgenv-gnu/24.11:v1"},
 }
+# What a hub may not say yet, or has nothing to say of.
+NOT_NEEDED = {"tls", "cluster", "title", "kind", "images"}
 TLS = {"key": "k", "certificate": "c", "authority": "a"}
 STOP = {"nonce": "b" * 64}
 WHOLE = [
@@ -222,12 +238,20 @@ class TestAnythingElseIsRefused:
 
     @pytest.mark.parametrize(("parse", "values"), WHOLE)
     def test_a_missing_field(self, parse, values):
-        for name in set(values) - {"message", "ticket"}:
+        for name in set(values) - {"message", "ticket"} - NOT_NEEDED:
             assert name in refused(parse, {key: value for key, value in values.items() if key != name})
 
-    @pytest.mark.parametrize(("parse", "values"), WHOLE)
+    @pytest.mark.parametrize(("parse", "values"), [each for each in WHOLE if each[0] != parse_claim_answer])
     def test_an_unknown_field(self, parse, values):
         assert refused(parse, {**values, "admin": True}) == "unknown fields: admin"
+
+    def test_but_not_what_only_a_newer_hub_says_to_an_older_image(self):
+        assert parse_claim_answer(as_json({**ANSWER, "admin": True})) == parse_claim_answer(as_json(ANSWER))
+
+    @pytest.mark.parametrize("name", sorted(NOT_NEEDED))
+    def test_nor_what_an_older_hub_does_not_say(self, name):
+        answer = parse_claim_answer(as_json({key: value for key, value in ANSWER.items() if key != name}))
+        assert not getattr(answer, name)
 
     @pytest.mark.parametrize("name", ["address", "reason", "message", "exit_code"])
     def test_a_field_of_another_kind_of_event(self, name):
@@ -339,6 +363,12 @@ class TestAnythingElseIsRefused:
             ("tls", {**TLS, "key": None}),
             ("tls", {**TLS, "more": ""}),
             ("tls", ["k", "c", "a"]),
+            ("cluster", None),
+            ("title", ["gnu"]),
+            ("kind", "x" * 2001),
+            ("images", None),
+            ("images", ["/user-environment"]),
+            ("images", {"/user-environment": None}),
         ],
     )
     def test_an_answer_whose_values_are_not_what_they_should_be(self, name, wrong):
@@ -455,6 +485,22 @@ class TestSecrets:
 
     def test_the_wish_that_a_server_end_arrives_as_it_was_sent(self):
         assert parse_stop(encode(Stop("b" * 64))) == Stop("b" * 64)
+
+    def test_only_the_hub_of_a_launch_asks_its_server_to_end(self):
+        body = encode(Stop("b" * 64))
+        proof = stop_proof("a" * 64, "b" * 64)
+        assert asked_to_stop("a" * 64, body, proof) == "b" * 64
+        for key, asked, signature in (
+            ("c" * 64, body, proof),
+            ("a" * 64, encode(Stop("c" * 64)), proof),
+            ("a" * 64, body, probe_proof("a" * 64, "b" * 64)),
+            ("a" * 64, body, sign("a" * 64, body)),
+            ("a" * 64, body, ""),
+            ("a" * 64, body, "é"),
+            ("a" * 64, b"", proof),
+            ("a" * 64, b"[]", proof),
+        ):
+            assert asked_to_stop(key, asked, signature) is None
 
     def test_a_hub_knows_the_launches_that_it_made(self):
         made = new_launch_id(b"hub secret")

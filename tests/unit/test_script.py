@@ -34,6 +34,8 @@ ENVIRONMENTS = [
 ]
 IMAGES = "/images/tools.squashfs:/user-tools,/images/gnu.squashfs:/user-environment"
 SERVER = "/user-tools/env/jupyter/bin/launcher-singleuser"
+APART = ["/bin/bash", "--posix", "-c", "$launch_apart", "sh"]
+"""Begins a command that is to start without the variables of the user's Python and libraries."""
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +150,13 @@ class TestAttach:
 
     def test_slurms_plugin_mounts_images_and_loads_the_view(self, tmp_path):
         assert self.launched(tmp_path, "uenv", uenv={"repo": "/repo"}) == (
-            [SERVER],
+            [*APART, SERVER],
             [f"--uenv={IMAGES}", "--view=default", "--repo=/repo"],
         )
 
     def test_uenv_mounts_images_and_loads_the_view(self, tmp_path):
         assert self.launched(tmp_path, "uenv", "run", uenv={"repo": "/repo"}) == (
-            ["uenv", "--repo=/repo", "run", IMAGES, "--view=default", "--", SERVER],
+            ["uenv", "--repo=/repo", "run", IMAGES, "--view=default", "--", *APART, SERVER],
             [],
         )
 
@@ -163,7 +165,8 @@ class TestAttach:
             [
                 f"UENV_MOUNT_LIST={IMAGES}",
                 "UENV_VIEW=/user-environment:gnu:default",
-                *("squashfs-mount", f"--sqfs={IMAGES}", "--", SERVER),
+                # Before it: a program that becomes root is not told of LD_LIBRARY_PATH and the like.
+                *(*APART, "squashfs-mount", f"--sqfs={IMAGES}", "--", SERVER),
             ],
             [],
         )
@@ -186,13 +189,18 @@ class TestAttach:
         words, lines = self.launched(tmp_path, "host", attach)
         assert words[-1] == SERVER
         assert any("tools.squashfs:/user-tools" in each for each in (*words, *lines))
-        assert self.launched(tmp_path, "bare", attach) == (["/bare/launcher-singleuser"], [])
+        assert self.launched(tmp_path, "bare", attach) == ([*APART, "/bare/launcher-singleuser"], [])
 
     @pytest.mark.parametrize("attach", ["directive", "run", "squashfs-mount"])
     def test_srun_starts_a_container_and_nothing_else(self, tmp_path, attach):
         words, lines = self.launched(tmp_path, "container", attach)
         assert words[0] == "srun"
-        assert words[-2:] == ["--environment=/edf/a.toml", "/opt/launcher/bin/launcher-singleuser"]
+        assert words[-6:] == [
+            "--environment=/edf/a.toml",
+            "sh",
+            *APART[2:],
+            "/opt/launcher/bin/launcher-singleuser",
+        ]
         assert lines == []
         for environment in ("uenv", "plain", "own", "host", "bare"):
             assert "srun" not in self.launched(tmp_path, environment, attach)[0]

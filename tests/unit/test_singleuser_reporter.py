@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from launcher.errors import PreflightFailed
 from launcher.protocol import Event, EventKind, encode_refusal, parse_event, verify
 from launcher.singleuser.hub import Hub
 from launcher.singleuser.reporter import Reporter
@@ -248,3 +249,64 @@ def test_the_last_words_have_left_when_the_process_goes_on_to_end(reporter, hub)
     (event,) = events(hub)
     assert (event.reason, event.exit_code) == ("failed", 22)
     assert len(event.message) == 1900
+
+
+class TestEnd:
+    """At the end of the `with` block the hub learns why."""
+
+    def last(self, hub):
+        return events(hub)[-1]._replace(sequence=0)
+
+    def test_a_server_that_ended_by_itself_says_what_it_has_noted(self, reporter, hub):
+        with reporter:
+            reporter.note("idle", "Nobody was there.")
+            reporter.note("terminated")
+        expected = Event(
+            LAUNCH_ID, EventKind.STOPPING, 0, reason="idle", message="Nobody was there.", exit_code=0
+        )
+        assert self.last(hub) == expected
+
+    def test_an_error_for_people_speaks_for_itself(self, reporter, hub):
+        with pytest.raises(PreflightFailed), reporter:
+            raise PreflightFailed("Your home is full.", todo="Delete something.")
+        last = self.last(hub)
+        assert (last.reason, last.exit_code) == ("failed", 22)
+        assert last.message == "Your home is full.\nDelete something."
+
+    def test_any_other_error_is_named(self, reporter, hub):
+        with pytest.raises(OSError), reporter:
+            raise OSError("no such thing")
+        assert self.last(hub).message == "The server ended with OSError: no such thing"
+        assert self.last(hub).exit_code == 1
+
+    @pytest.mark.parametrize(
+        ("number", "reason"), [(signal.SIGTERM, "terminated"), (signal.SIGUSR1, "walltime")]
+    )
+    def test_a_signal_before_the_server_takes_it_ends_everything_at_once(self, reporter, hub, number, reason):
+        with pytest.raises(SystemExit) as end, reporter:
+            signal.raise_signal(number)
+        assert end.value.code == 128 + number
+        assert (self.last(hub).reason, self.last(hub).exit_code) == (reason, 128 + number)
+        assert self.last(hub).message == "The job was told to end before its session began."
+
+    def test_a_signal_at_the_very_end_does_not_cut_the_last_words_short(self, reporter, hub):
+        reached, go_on = threading.Event(), threading.Event()
+        hub.while_asked = lambda: (reached.set(), go_on.wait(30))
+
+        def signal_it():
+            reached.wait(30)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+            go_on.set()
+
+        other = threading.Thread(target=signal_it)
+        other.start()
+        with reporter:
+            pass
+        other.join()
+        assert self.last(hub).reason == "exit"
+
+    def test_signals_are_then_as_before(self, reporter):
+        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+        with reporter:
+            assert signal.getsignal(signal.SIGTERM) not in before
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from certipy import Certipy
 
-from launcher.errors import HubUnreachable, PreflightFailed
+from launcher.errors import HubUnreachable
 from launcher.protocol import Tls
-from launcher.singleuser import tls as module
 from launcher.singleuser.tls import Credentials, trusting
 
 
@@ -58,16 +57,6 @@ class TestCredentials:
         context = Credentials(given).context()
         assert [each["subject"][0][0][1] for each in context.get_ca_certs()] == ["ca"]
         assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
-
-    def test_where_memory_can_not_be_written_a_directory_of_the_node_can(self, given, monkeypatch, tmp_path):
-        monkeypatch.setattr(module, "_PLACES", ("/nonexistent", str(tmp_path)))
-        assert Path(Credentials(given).environment["JUPYTERHUB_SSL_KEYFILE"]).read_text() == given.key
-        assert [*tmp_path.iterdir()] == []
-
-    def test_a_node_without_room_is_told_so(self, given, monkeypatch):
-        monkeypatch.setattr(module, "_PLACES", ("/nonexistent", "/proc"))
-        with pytest.raises(PreflightFailed, match="Nothing can be written to /dev/shm or /tmp"):
-            Credentials(given)
 
 
 class TestTrusting:

@@ -44,6 +44,28 @@ class TestKeys:
         assert (given.networks, given.names, given.interface) == (["10.0.0.0/8", "fd00:7::/32"], [], "")
         assert given.ports == (40000, 40100)
 
+    def test_what_people_call_the_cluster_and_the_environment(self):
+        environments = [{"id": "gnu", "kind": "container", "edf": "/edf/a.toml", "title": "GNU 14"}]
+        given = answer(environments=environments, title="Tiny cluster")
+        assert (given.cluster, given.title, given.kind) == ("Tiny cluster", "GNU 14", "container")
+        assert answer().cluster == "tiny"
+        assert answer().kind == "host"
+
+    def test_the_images_that_the_session_must_have(self):
+        environments = [
+            {"id": "gnu", "kind": "uenv", "image": "prgenv-gnu/24.11:v1", "mount": "/user-gnu"},
+            {"id": "container", "kind": "container", "edf": "/edf/a.toml"},
+            {"id": "bare", "kind": "host", "launcher": "/opt/bin/launcher-singleuser"},
+        ]
+        keys = {"environments": environments, "tools": {"image": "jupyterlab/v4.6:v1"}}
+        keys["launcher"] = None
+        assert answer(**keys).images == {
+            "/user-tools": "jupyterlab/v4.6:v1",
+            "/user-gnu": "prgenv-gnu/24.11:v1",
+        }
+        for environment in ("container", "bare"):
+            assert answer(options={"environment": environment}, **keys).images == {}
+
     def test_names_and_interface(self):
         given = answer(node_addresses={"names": ["nid*"], "interface": "hsn0"})
         assert (given.networks, given.names, given.interface) == ([], ["nid*"], "hsn0")

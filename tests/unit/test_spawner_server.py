@@ -14,6 +14,8 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from launcher.protocol import SIGNATURE_HEADER, Stop, encode, new_nonce, probe_proof, stop_proof
+from launcher.singleuser.hub import Hub
+from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.server import hub_handlers
 from launcher.spawner import server
 
@@ -33,7 +35,8 @@ def kills(monkeypatch):
 @pytest_asyncio.fixture
 async def node():
     """A server's answers to its hub, where every other address asks for a log-in."""
-    reporter = SimpleNamespace(reason="exit")
+    # Never started: it only notes why the server ends.
+    reporter = Reporter(Hub("http://127.0.0.1:1"), "c" * 32, KEY)
     application = Application(hub_handlers(PREFIX, KEY, reporter), xsrf_cookies=True, cookie_secret="c00kie")
     http, (sock, port) = HTTPServer(application), bind_unused_port()
     http.add_socket(sock)

@@ -1,6 +1,9 @@
 """What a user reads when a start failed: escaped, plain, and with something to do."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -64,6 +67,12 @@ def assert_fit_to_be_shown(failed):
     assert "\n" not in str(failed)
     assert isinstance(failed.reason, Cause)
     assert 400 <= failed.status_code < 500
+
+
+def foreign(program):
+    """Return a program as one for processors that this machine has not."""
+    machine = b"\x3e\0" if program[18] != 0x3E else b"\xb7\0"
+    return program[:18] + machine + program[20:]
 
 
 class TestText:
@@ -334,7 +343,24 @@ class TestEnds:
             ("slurm_script: line 60: launcher-singleuser: command not found", Cause.LAUNCHER),
             ("slurmstepd: error: couldn't chdir to `/home/a': No such file: going to /tmp", Cause.HOME),
             ("Your home directory /home/a does not exist on this node.", Cause.HOME),
-            ("Nothing can be written to your home directory /home/a.", Cause.DISK_FULL),
+            ("Your home directory /home/a is not a directory on this node.", Cause.HOME),
+            ("Your home directory is not known: $HOME is not set.", Cause.HOME),
+            ("On this node you may not write to your home directory /home/a.", Cause.HOME),
+            ("Nothing can be written to your home directory /home/a.", Cause.HOME),
+            ("There is no space left in your home directory /home/a.", Cause.DISK_FULL),
+            ("Your quota is used up in the directory for temporary files /scratch/a.", Cause.DISK_FULL),
+            ("On this node you may not write to the directory for temporary files /tmp.", Cause.TMPDIR),
+            ("The image prgenv/1 is not mounted at /user-environment on this node.", Cause.IMAGE),
+            ("The image prgenv/1 has no view jupyter.", Cause.IMAGE),
+            (
+                "The image prgenv/1 is for aarch64 processors; this node has x86_64.",
+                Cause.PROCESSORS,
+            ),
+            (
+                "slurmstepd: error: execve(): /user-tools/bin/launcher-singleuser: Exec format error",
+                Cause.PROCESSORS,
+            ),
+            ("The certificate of the hub at https://hub is not trusted on this node.", Cause.HUB),
             ("The hub at https://hub could not be reached from this node for 120 seconds.", Cause.HUB),
             ("JupyterHub 5.4 on this node does not fit JupyterHub 6.1 at the hub.", Cause.VERSIONS),
             ("slurmstepd: error: Unable to create TMPDIR [/scratch/1]: Permission denied", Cause.TMPDIR),
@@ -345,6 +371,36 @@ class TestEnds:
         failed = job_ended("42", JobStatus("FAILED", exit_code=1), log=["before", log, "after"])
         assert failed.reason is cause
         assert lines(failed)[1:3] == [cause.what, cause.todo]
+
+    @pytest.mark.parametrize("shell", ["dash", "bash"])
+    @pytest.mark.parametrize(
+        ("program", "cause"),
+        [
+            ("launch-none", Cause.LAUNCHER),
+            ("/nonexistent/launch", Cause.LAUNCHER),
+            ("{here}/not-executable", Cause.LAUNCHER),
+            ("{here}/without-interpreter", Cause.LAUNCHER),
+            ("{here}/foreign-program", Cause.PROCESSORS),
+            ("{here}/foreign-python", Cause.PROCESSORS),
+        ],
+    )
+    def test_what_a_shell_says_of_a_program_that_it_can_not_start_gives_the_cause_away(
+        self, tmp_path, shell, program, cause
+    ):
+        """The batch script starts the launcher by `sh`, which is another shell on each system."""
+        called = {
+            "not-executable": b"",
+            "without-interpreter": b"#!/nonexistent/python\n",
+            "foreign-program": foreign(Path(sys.executable).read_bytes()[:4096]),
+            "foreign-python": f"#!{tmp_path}/foreign-program\nimport sys\nsys.exit(main())\n".encode(),
+        }
+        for name, content in called.items():
+            (tmp_path / name).write_bytes(content)
+            (tmp_path / name).chmod(0o644 if name == "not-executable" else 0o755)
+        command = [shell, "-c", 'export X=1\nexec "$@"', "sh", program.format(here=tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        failed = job_ended("42", None, exit_code=done.returncode, log=done.stderr.splitlines())
+        assert (failed.reason, lines(failed)[1]) == (cause, cause.what)
 
     def test_slurms_state_counts_more_than_a_log(self):
         log = ["mkdir: No space left on device"]
@@ -363,7 +419,7 @@ class TestEnds:
         assert lines(failed)[1] in {f"It was cancelled by {by}.", f"It was cancelled, by {by}."}
 
     def test_what_the_node_said_stands_below_what_happened(self):
-        said = "Nothing can be written to your home directory /home/a.\nDelete something."
+        said = "There is no space left in your home directory /home/a.\nDelete something."
         failed = job_ended("42", None, said=said, exit_code=22)
         assert lines(failed)[0].startswith("Job 42 ended before JupyterLab was ready (exit code 22).")
         assert lines(failed)[1:3] == said.splitlines()

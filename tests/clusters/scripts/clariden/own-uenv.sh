@@ -25,10 +25,12 @@ launch_ended() {
     set +eu
     local message="{\"ticket\":\"$launch_ticket\",\"job_id\":\"${SLURM_JOB_ID:-}\",\"exit_code\":$code}"
     if command -v curl >/dev/null; then
-        printf %s "$message" | curl --silent --noproxy '*' --max-time 10 --output /dev/null \
+        printf %s "$message" | LD_LIBRARY_PATH='' LD_PRELOAD='' \
+            curl --silent --noproxy '*' --max-time 10 --output /dev/null \
             --header 'Content-Type: application/json' --data-binary @- "$launch_hub/launcher/events"
     elif command -v python3 >/dev/null; then
-        printf %s "$message" | python3 -c '
+        printf %s "$message" | PYTHONHOME='' PYTHONPATH='' LD_LIBRARY_PATH='' LD_PRELOAD='' \
+            python3 -c '
 import sys, urllib.request
 request = urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"})
 urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
@@ -67,7 +69,18 @@ trap - ERR DEBUG RETURN
 launch_traps
 launch_before="${!:-}"
 
+# The server's own Python must not meet what these lines, or a view, have set for the user's: it begins without
+# it, and hands it on to kernels. A posix shell reads no BASH_ENV; of those, Bash hands functions on, too.
+# shellcheck disable=SC2016
+launch_apart='for launch_name in PYTHONHOME PYTHONPATH PYTHONNOUSERSITE LD_LIBRARY_PATH LD_PRELOAD TMPDIR; do
+    eval "export LAUNCHER_KEPT_$launch_name=\"\${$launch_name-}\""
+    unset "$launch_name"
+done
+export PYTHONNOUSERSITE=1
+exec "$@"'
+
 LAUNCHER_HUB_URL="$launch_hub" LAUNCHER_TICKET="$launch_ticket" LAUNCHER_CLAIM_TIMEOUT=900 \
+    /bin/bash --posix -c "$launch_apart" sh \
     /user-tools/env/jupyter/bin/launcher-singleuser &
 launch_server=$!
 

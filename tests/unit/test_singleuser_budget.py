@@ -1,0 +1,87 @@
+"""What a node does before it imports JupyterLab: a thousand of them may do it at once on one file system."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+from support import missing
+
+from launcher.protocol import ClaimAnswer, encode
+from launcher.sandbox.software import stage
+
+ANSWER = ClaimAnswer(
+    launch_id="c" * 32,
+    launch_key="d" * 64,
+    environment={"JUPYTERHUB_API_TOKEN": "t0ken", "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/"},
+    arguments=[],
+    networks=["127.0.0.0/8"],
+    names=[],
+    interface="",
+    ports=None,
+    start_directory="/tmp",
+    vscode=True,
+    jupyterhub_version="6.1.1",
+)
+
+# It ends where JupyterLab would be imported; what is imported of it ahead is left out.
+UP_TO_JUPYTERLAB = """\
+#!{python} -I
+import os, sys
+import launcher.singleuser.ahead
+launcher.singleuser.ahead.MODULES = ()
+
+class End:
+    def find_spec(self, name, path=None, target=None):
+        if name == "launcher.singleuser.server":
+            os._exit(0)
+
+sys.meta_path.insert(0, End())
+from launcher.singleuser import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """Install the launcher as on a node, with byte code, and return a program that ends before JupyterLab."""
+    prefix = tmp_path_factory.mktemp("node") / "software"
+    stage(prefix)
+    python = prefix / "bin/python"
+    subprocess.run(
+        [python, "-m", "compileall", "-q", *prefix.glob("lib/*/site-packages/launcher")], check=True
+    )
+    program = prefix / "bin/up-to-jupyterlab"
+    program.write_text(UP_TO_JUPYTERLAB.format(python=python))
+    program.chmod(0o755)
+    return program
+
+
+def test_it_makes_fewer_than_800_file_system_calls(hub, program, tmp_path):
+    if not shutil.which("strace"):
+        missing("strace is not installed", "apt-get install strace")
+    hub.answers = [(200, encode(ANSWER)), *[(200, b"{}")] * 3]
+    trace = tmp_path / "trace"
+    done = subprocess.run(
+        ["strace", "-f", "-o", trace, "-e", "trace=%file,getdents64,fstat", program],
+        env={
+            "HOME": str(tmp_path),
+            "PATH": os.environ["PATH"],
+            "SLURM_JOB_ID": "42",
+            "LAUNCHER_TICKET": "0" * 64,
+            "LAUNCHER_HUB_URL": hub.url,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    calls = Counter(re.findall(r"^[0-9]+ +(\w+)\(", trace.read_text(), re.MULTILINE))
+    assert 400 < calls.total() < 800, calls
+    assert calls["openat"] < 150, calls
