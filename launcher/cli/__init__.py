@@ -18,6 +18,7 @@ from launcher.cli.export import export
 from launcher.cli.problems import plain
 from launcher.cli.render import render
 from launcher.cli.schema import schema
+from launcher.cli.session import session
 from launcher.cli.smoke import smoke
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 
@@ -38,10 +39,11 @@ def cli() -> None:
       launcher check          what is wrong with their files
       launcher render daint   the script that a session on one of them is submitted with
       launcher smoke https://hub.example.org   whether sessions work at a hub that is running
+      launcher session        in a terminal of a session: what it has, and how long it lasts
     """  # noqa: D301 - click's mark is the character itself
 
 
-for command in (check, clusters, demo, export, render, schema, smoke):
+for command in (check, clusters, demo, export, render, schema, session, smoke):
     cli.add_command(command)
 
 

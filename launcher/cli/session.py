@@ -1,0 +1,193 @@
+"""`launcher session`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.errors import UsageError
+
+_PATIENCE = 3
+"""Seconds for which Slurm is asked how long the job has left."""
+
+_LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_NO_LIMIT, _OVER = "UNLIMITED", "INVALID"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def session(*, as_json: bool) -> None:
+    """Tell what this session has: job, node, time left, images, kernels.
+
+    It is for terminals and notebooks of a session that JupyterHub has started. Slurm is asked how long the
+    job has left; if it does not answer, what it said when the job began counts.
+
+    \b
+    Examples:
+      launcher session
+      launcher session --json
+      launcher session --json | jq .job.time_left    seconds until the job ends
+
+    Exit code 0, 2 for a wrong command line or outside of a session.
+    """  # noqa: D301 - click's mark is the character itself
+    told = _told()
+    told["job"] |= _end(told["job"])
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for number, (title, rows) in enumerate(_tables(told)):
+        if number:
+            click.echo()
+        if title:
+            click.secho(title, bold=True)
+        _print_rows(rows, indent="  " if title else "")
+
+
+def _told() -> dict[str, Any]:
+    """Return what the server has written down of its session, and of the kernels once they are found.
+
+    Raises:
+        UsageError: If this is no session, or one that is over.
+    """
+    path = Path(os.environ.get("LAUNCHER_SESSION", ""))
+    if not path.name:
+        raise UsageError(
+            "This is no terminal of a session.",
+            why="LAUNCHER_SESSION is not set; the server sets it for its terminals and kernels.",
+            todo="Start a server from JupyterHub, and open a terminal in JupyterLab.",
+        )
+    try:
+        told: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            "The session of this terminal is over, or runs on another node.", why=f"{error}."
+        ) from None
+    try:
+        told["kernels"] = json.loads(path.with_name("kernels.json").read_bytes())
+    except (OSError, ValueError):
+        told["kernels"] = None
+    return told
+
+
+def _end(job: dict[str, Any]) -> dict[str, Any]:
+    """Return when a job ends and how long that is, in seconds and in words."""
+    answer, now, end = _asked_of_slurm(job["id"]), int(time.time()), job["end"]
+    if found := _LEFT.fullmatch(answer):
+        days, hours, minutes, seconds = (int(each or 0) for each in found.groups())
+        end = now + ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    elif answer == _OVER:
+        end = now
+    elif answer == _NO_LIMIT:
+        end = None
+    left = None if end is None else max(0, end - now)
+    words = "no limit" if answer == _NO_LIMIT else _words(left)
+    return {"end": end, "time_left": left, "time_left_words": words}
+
+
+def _asked_of_slurm(job_id: str) -> str:
+    """Return squeue's word for how long a job has left, or nothing: an admin may have moved its end."""
+    # A user's defaults for squeue could hide the job.
+    hiding = ("SQUEUE_", "SLURM_CLUSTERS")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hiding)}
+    try:
+        done = subprocess.run(
+            ["squeue", "--noheader", f"--jobs={job_id}", "--format=%L"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace").strip()
+
+
+def _words(seconds: int | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if not seconds:
+        return "over"
+    days, rest = divmod(seconds // 60, 24 * 60)
+    hours, minutes = divmod(rest, 60)
+    parts = [f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if number]
+    return " ".join(parts) or "less than a minute"
+
+
+def _tables(told: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Yield titles and rows."""
+    yield "", [(click.style(name, dim=True), _plain(value)) for name, value in _facts(told) if value]
+    if told["images"]:
+        yield (
+            "Images",
+            [(*map(_plain, (each["label"], each["mount"])), _views(each)) for each in told["images"]],
+        )
+    kernels = told["kernels"]
+    if kernels is None:
+        yield "Kernels", [("They are still being looked for.",)]
+    else:
+        yield "Kernels", [row for each in kernels for row in _kernel(each)] or [("There are none.",)]
+
+
+def _facts(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    environment, job = told["environment"], told["job"]
+    yield "cluster", told["cluster"]
+    title, kind = environment["title"], environment["kind"]
+    yield "environment", f"{title} ({kind})" if title and kind else title or kind
+    yield "job", job["id"]
+    yield "partition", job["partition"]
+    yield "account", job["account"]
+    of = "" if job["nodes"] in ("", told["node"]) else f" (of {job['nodes']})"
+    yield "node", f"{told['node']}{of}"
+    until = (
+        f", until {time.strftime('%Y-%m-%d %H:%M %Z', time.localtime(job['end']))}"
+        if job["time_left"]
+        else ""
+    )
+    yield "time left", f"{job['time_left_words']}{until}"
+    yield "started in", told["start_directory"]
+    yield "hub", told["hub"]
+
+
+def _views(image: dict[str, Any]) -> str:
+    loaded = [f"{click.style(_plain(name), bold=True)} (loaded)" for name in image["loaded"]]
+    return ", ".join([*loaded, *map(_plain, image["others"])]) or "no views"
+
+
+def _kernel(kernel: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    yield _plain(kernel["title"]), _plain(kernel["program"])
+    if kernel["problem"]:
+        yield (click.style(f"  can't run: {_plain(kernel['problem'])}", fg="yellow"),)
+    if kernel["fix"]:
+        yield (f"  to mend it: {_plain(kernel['fix'])}",)
+
+
+def _plain(text: str) -> str:
+    """Return a text of an image or a user as a terminal may have it: nothing that moves its cursor."""
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = "".join(each if each.isprintable() else "?" for each in text)
+    return shown.encode(encoding, "replace").decode(encoding)
+
+
+def _print_rows(rows: Sequence[tuple[str, ...]], indent: str) -> None:
+    """Print columns, each as wide as it must be; the last of a row may be of any width."""
+    columns = max(map(len, rows))
+    lengths = [[len(click.unstyle(cell)) for cell in row] for row in rows]
+    widths = [
+        max((line[column] for line in lengths if len(line) > column + 1), default=0)
+        for column in range(columns)
+    ]
+    for row, line in zip(rows, lengths, strict=True):
+        padded = [
+            cell + " " * (width - length) for cell, width, length in zip(row[:-1], widths, line, strict=False)
+        ]
+        click.echo(f"{indent}{'  '.join([*padded, row[-1]])}")
