@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import yaml
-from support import Person, localhost_names, slurm
+from images import TOOLS, USER, Images, make_images
+from support import Person, localhost_names, missing, slurm
 
 from launcher.check.browser import Browser
 from launcher.sandbox.gateway import Faults
@@ -43,6 +46,28 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
                 yield site
         finally:
             await site.stop()
+
+
+@pytest.fixture(scope="session")
+def images() -> Iterator[Images]:
+    """Squashfs images of JupyterLab and of a programming environment, which every account can read."""
+    if os.geteuid():
+        missing("without root nothing can be mounted", "run the tests as root")
+    if not Path("/dev/loop-control").exists():
+        missing("there are no loop devices", "run the tests where /dev/loop-control is")
+    with state_directory(None) as directory:
+        yield make_images(directory)
+
+
+@pytest.fixture(scope="session")
+def mount_points(images: Images) -> Iterator[None]:
+    """Where nodes have images mounted."""
+    made = [path for path in map(Path, (TOOLS, USER)) if not path.exists()]
+    for path in made:
+        path.mkdir()
+    yield
+    for path in made:
+        path.rmdir()
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from launcher.errors import HubUnreachable, LauncherError, LaunchRefused, PreflightFailed, UsageError
 from launcher.protocol import ClaimAnswer, Event, EventKind
-from launcher.singleuser.hub import PATIENCE, REQUEST_TIMEOUT, Hub, _ahead
+from launcher.singleuser.hub import PATIENCE, Hub
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.tls import VARIABLES
 
@@ -65,7 +65,7 @@ class SpawnerHub(Hub):
             raise UsageError(
                 "JUPYTERHUB_API_URL is not an http URL.", todo="Tell the site's support."
             ) from None
-        self._headers = {"Authorization": f"token {token}"}
+        self._headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
 
     def version(self) -> str:
         """Return JupyterHub's version at the hub, from `GET {api}/`, which anybody may ask.
@@ -73,7 +73,7 @@ class SpawnerHub(Hub):
         Raises:
             HubUnreachable: If the hub gave no answer for `give_up_after` seconds, or something else did.
         """
-        status, answer = self._ask("GET", "", b"", self.give_up_after)
+        status, answer = self._ask("GET", "", None, self.give_up_after)
         version = answer.get("version")
         if not isinstance(version, str):
             raise HubUnreachable(
@@ -108,14 +108,15 @@ class SpawnerHub(Hub):
             "import batchspawner.",
         )
 
-    def _ask(self, method: str, path: str, body: bytes, limit: float) -> tuple[int, dict[str, Any]]:
+    def _ask(self, method: str, path: str, body: bytes | None, limit: float) -> tuple[int, dict[str, Any]]:
         """Return the hub's own answer, JSON below 500; what a proxy says in its place is none."""
         deadline = time.monotonic() + limit
         pause = 0.5
         while True:
             unanswered: OSError | HTTPException | None = None
             try:
-                status, text = self._request(method, path, body)
+                # Anybody may ask for the version: no token is sent where none is needed.
+                status, text = self.request(method, path, body, self._headers if body else {})
             except ssl.SSLCertVerificationError as error:
                 raise self._not_trusted(error) from None
             except (OSError, HTTPException) as error:
@@ -141,23 +142,6 @@ class SpawnerHub(Hub):
             "Tell the site's support: nodes must trust the hub's certificate, by SSL_CERT_FILE for example."
         )
         return found
-
-    def _request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        if method == "POST":
-            return self.post(path, body, self._headers)
-        connection = (
-            HTTPSConnection(self._host, self._port, timeout=REQUEST_TIMEOUT, context=self._context)
-            if self._https
-            else HTTPConnection(self._host, self._port, timeout=REQUEST_TIMEOUT)
-        )
-        try:
-            asked = time.time()
-            connection.request(method, f"{self._path}/{path}", headers={"Connection": "close"})
-            answer = connection.getresponse()
-            self.clock = _ahead(answer.getheader("Date", ""), asked, time.time())
-            return answer.status, answer.read()
-        finally:
-            connection.close()
 
 
 class DropIn(NamedTuple):

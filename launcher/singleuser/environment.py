@@ -70,6 +70,7 @@ class Environments(NamedTuple):
         for view, is_ in zip(reversed(views), reversed(loaded), strict=True):
             bare = view.patch.undone(bare, view.mount) if is_ else bare
         server = {name: value for name, value in bare.items() if name not in FOREIGN}
+        server["PYTHONNOUSERSITE"] = "1"
         server["PATH"] = _first(f"{sys.prefix}/bin", server.get("PATH", os.defpath))
         return cls(server, user, bare, images, views)
 

@@ -10,7 +10,6 @@ import sys
 import time
 from email.utils import mktime_tz, parsedate_tz
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from launcher.errors import HubUnreachable, LaunchRefused, UsageError
@@ -43,20 +42,6 @@ _NOT_YET_VALID, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
-class _Answer(NamedTuple):
-    """What came back.
-
-    Attributes:
-        status: HTTP's.
-        body: Its content.
-        date: When it was sent, by the clock of whoever sent it.
-    """
-
-    status: int
-    body: bytes
-    date: str
-
-
 class Hub:
     """The hub's API.
 
@@ -67,7 +52,7 @@ class Hub:
 
     Attributes:
         clock: Seconds by which this node's clock is at least ahead of the hub's, or behind it where negative;
-            0 where they agree within the time that the claim took.
+            0 where they agree within the time that its last answer took.
 
     Raises:
         UsageError: If that is not an http or https URL.
@@ -105,22 +90,18 @@ class Hub:
         silent = strange = time.monotonic()
         pause = 0.5
         while True:
-            asked = time.time()
             unanswered: OSError | HTTPException | None = None
             try:
-                status, body, date = self._post(CLAIM_PATH, encode(claim), {})
+                status, body = self.post(CLAIM_PATH, encode(claim))
             except (OSError, HTTPException) as error:
                 unanswered, problem = error, _problem(error)
             else:
                 silent = time.monotonic()
                 if status == 200:
                     try:
-                        answer = parse_claim_answer(body)
+                        return parse_claim_answer(body)
                     except ProtocolError as error:
                         problem = f"an answer that is not the hub's ({error})"
-                    else:
-                        self.clock = _ahead(date, asked, time.time())
-                        return answer
                 else:
                     self._refused(status, body)
                     problem = f"HTTP {status}"
@@ -200,27 +181,31 @@ class Hub:
         return self.post(EVENTS_PATH, body, {SIGNATURE_HEADER: sign(launch_key, body)})
 
     def post(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-        """Post JSON; return status and body.
+        """Post JSON; return status and body."""
+        return self.request("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
+
+    def request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Ask once; return status and body.
 
         Proxy variables of the user's environment are not looked at: the hub is asked directly.
-        """
-        return self._post(path, body, headers or {})[:2]
 
-    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> _Answer:
+        Raises:
+            OSError: If the hub can't be reached.
+            HTTPException: If the answer is not HTTP.
+        """
         connection = (
             HTTPSConnection(self._host, self._port, timeout=REQUEST_TIMEOUT, context=self._context)
             if self._https
             else HTTPConnection(self._host, self._port, timeout=REQUEST_TIMEOUT)
         )
         try:
-            connection.request(
-                "POST",
-                f"{self._path}/{path}",
-                body,
-                {"Content-Type": "application/json", "Connection": "close", **headers},
-            )
+            asked = time.time()
+            connection.request(method, f"{self._path}/{path}", body, {"Connection": "close", **headers})
             answer = connection.getresponse()
-            return _Answer(answer.status, answer.read(_MAX_ANSWER), answer.getheader("Date", ""))
+            self.clock = _ahead(answer.getheader("Date", ""), asked, time.time())
+            return answer.status, answer.read(_MAX_ANSWER)
         finally:
             connection.close()
 

@@ -136,7 +136,7 @@ class TestEnvironments:
         found = Environments.of({"PATH": "/usr/bin"}, [image(chosen, default="default")])
         assert found.user == {"PATH": f"{MOUNT}/bin:/usr/bin", "CUDA_HOME": "/cuda"}
         assert found.bare == {"PATH": "/usr/bin"}
-        assert found.server == {"PATH": f"{sys.prefix}/bin:/usr/bin"}
+        assert found.server == {"PATH": f"{sys.prefix}/bin:/usr/bin", "PYTHONNOUSERSITE": "1"}
         assert found.views == [chosen]
 
     def test_one_that_uenv_has_loaded_is_not_loaded_again(self):

@@ -242,6 +242,10 @@ class ProcessJob:
             slurm["RESTART_COUNT"] = str(self.restarts)
         if self.asked.project:
             slurm["JOB_ACCOUNT"] = self.asked.project
+        if self.start:
+            slurm["JOB_START_TIME"] = str(int(self.start))
+            if not math.isinf(self.limit):
+                slurm["JOB_END_TIME"] = str(int(self.start + self.limit))
         return (
             login_environment(self.account)
             | self.environment
