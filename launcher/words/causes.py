@@ -139,7 +139,7 @@ class Cause(StrEnum):
     )
     SERVER = (
         "server",
-        "Look into the log; broken files in ~/.jupyter or packages in ~/.local are usual causes.",
+        "Look into the log; broken files in ~/.jupyter are the usual cause.",
         "JupyterLab is missing on the node, or it did not start.",
     )
     TMPDIR = "tmpdir", _SUPPORT, "On its node there was no directory where temporary files can be written."
