@@ -180,8 +180,10 @@ _CLUES = (
     (Cause.IMAGE, r"mount (?:path|point) [^\n]{0,300}(?:not exist|not a valid)"),
     (Cause.IMAGE, r"error: pyxis|couldn't start container|spank: required plugin"),
     (Cause.IMAGE, r"the image [^\n]{0,300} (?:is not mounted at|has no view)|the description of the image"),
-    # A shell runs a Python script, whose interpreter it can't run, as a script of its own.
+    # A shell runs a Python script, whose interpreter it can't run, as a script of its own; where there is
+    # ImageMagick, `import` is a program.
     (Cause.PROCESSORS, r"exec format error|: (?:line )?\d+: import: (?:command )?not found"),
+    (Cause.PROCESSORS, r"launcher-singleuser: (?:line )?\d+: syntax error"),
     (Cause.PROCESSORS, r"is for \w+ processors; this node has"),
     (Cause.HOME, r"couldn't chdir to|(?:written|write) to your home directory"),
     (Cause.HOME, r"your home directory [^\n]{0,300}(?:does not exist|is not|can't be used)"),

@@ -382,6 +382,7 @@ class TestEnds:
             ("{here}/without-interpreter", Cause.LAUNCHER),
             ("{here}/foreign-program", Cause.PROCESSORS),
             ("{here}/foreign-python", Cause.PROCESSORS),
+            ("{here}/launcher-singleuser", Cause.PROCESSORS),
         ],
     )
     def test_what_a_shell_says_of_a_program_that_it_can_not_start_gives_the_cause_away(
@@ -392,6 +393,8 @@ class TestEnds:
             "not-executable": b"",
             "without-interpreter": b"#!/nonexistent/python\n",
             "foreign-program": foreign(Path(sys.executable).read_bytes()[:4096]),
+            # Where there is an ImageMagick, its `import` is no unknown program.
+            "launcher-singleuser": f"#!{tmp_path}/foreign-program\nif __name__:\n    main()\n".encode(),
             "foreign-python": f"#!{tmp_path}/foreign-program\nimport sys\nsys.exit(main())\n".encode(),
         }
         for name, content in called.items():
