@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import ssl
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
@@ -22,7 +20,7 @@ from urllib.parse import urlsplit
 
 from launcher.errors import HubUnreachable, LauncherError, LaunchRefused, PreflightFailed, UsageError
 from launcher.protocol import ClaimAnswer, Event, EventKind
-from launcher.singleuser.hub import PATIENCE, Hub
+from launcher.singleuser.hub import PATIENCE, Hub, waited
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.tls import VARIABLES
 
@@ -128,13 +126,7 @@ class SpawnerHub(Hub):
                 problem = f"HTTP {status}"
             if time.monotonic() + pause > deadline:
                 raise self._unreachable(unanswered, problem, limit)
-            print(
-                f"launcher-singleuser: no answer from the hub yet ({problem}), trying again",
-                file=sys.stderr,
-                flush=True,
-            )
-            time.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load
-            pause = min(pause * 2, 15.0)
+            pause = waited(problem, pause)
 
     def _not_trusted(self, error: ssl.SSLCertVerificationError) -> HubUnreachable:
         found = super()._not_trusted(error)

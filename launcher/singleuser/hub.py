@@ -112,13 +112,7 @@ class Hub:
             for since, limit in ((silent, patience), (strange, max(PATIENCE, self.give_up_after))):
                 if time.monotonic() + pause > since + limit:
                     raise self._unreachable(unanswered, problem, limit)
-            print(
-                f"launcher-singleuser: no answer from the hub yet ({problem}), trying again",
-                file=sys.stderr,
-                flush=True,
-            )
-            time.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load
-            pause = min(pause * 2, 15.0)
+            pause = waited(problem, pause)
 
     def _unreachable(
         self, unanswered: OSError | HTTPException | None, problem: str, seconds: float
@@ -208,6 +202,22 @@ class Hub:
             return answer.status, answer.read(_MAX_ANSWER)
         finally:
             connection.close()
+
+
+def waited(problem: str, pause: float) -> float:
+    """Wait before the hub is asked again, and say so; return how long to wait the next time, in seconds.
+
+    Args:
+        problem: What came of the last try.
+        pause: How long to wait now, in seconds, before jitter.
+    """
+    print(
+        f"launcher-singleuser: no answer from the hub yet ({problem}), trying again",
+        file=sys.stderr,
+        flush=True,
+    )
+    time.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load
+    return min(pause * 2, 15.0)
 
 
 def _problem(error: OSError | HTTPException) -> str:
