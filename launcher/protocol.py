@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import ip_network
 from typing import Any, NamedTuple, TypeVar
 
 _Message = TypeVar("_Message")
@@ -42,6 +43,9 @@ SIGNATURE_HEADER = "X-Launcher-Signature"
 MAX_MESSAGE_BYTES = 16 * 1024
 """No message from a compute node is longer."""
 
+_MAX_ANSWER = 1024 * 1024
+"""No answer to a claim is longer, in bytes."""
+
 MAX_HOSTS = 40
 """A claim names no more of a node's names and addresses."""
 
@@ -56,7 +60,12 @@ _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Za-z:]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z:])?")
 _INTERFACE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.:-]{0,14})?")
-_PATH = re.compile(r"/[^\x00-\x1f\x7f]{0,4095}")
+_PATH = re.compile(r"/[^\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]{0,4095}")
+
+_HANDED_ON = re.compile(r"[^\0\ud800-\udc7f\udd00-\udfff]*")
+"""What a process can be given: no NUL, and no half of a character that stands for no byte (PEP 383)."""
+
+_VARIABLE = re.compile(r"[^=\0\ud800-\udc7f\udd00-\udfff]+")
 _MAX_TEXT = 2000
 
 
@@ -425,22 +434,17 @@ def parse_claim_answer(body: bytes) -> ClaimAnswer:
     Raises:
         ProtocolError: If it is none, as when a proxy in between answered in the hub's place.
     """
-    fields = _Fields(body, limit=1024 * 1024)
+    fields = _Fields(body, limit=_MAX_ANSWER)
     fields.values = {"tls": None, "cluster": "", "title": "", "kind": "", "images": {}} | fields.values
-    ports = fields.take("ports")
-    if ports is not None and not (
-        isinstance(ports, list) and len(ports) == 2 and all(type(port) is int for port in ports)
-    ):
-        raise ProtocolError("ports: null, or the first and the last one")
     return ClaimAnswer(
         launch_id=fields.text("launch_id", _LAUNCH_ID),
         launch_key=fields.text("launch_key", _HEX64),
-        environment=fields.mapping("environment"),
-        arguments=fields.strings("arguments"),
-        networks=fields.strings("networks"),
+        environment=fields.mapping("environment", _VARIABLE),
+        arguments=_handed_on("arguments", fields.strings("arguments")),
+        networks=_networks(fields.strings("networks")),
         names=fields.strings("names"),
         interface=fields.text("interface", _INTERFACE),
-        ports=None if ports is None else (ports[0], ports[1]),
+        ports=_ports(fields.take("ports")),
         start_directory=fields.text("start_directory", _PATH),
         vscode=fields.boolean("vscode"),
         jupyterhub_version=fields.text("jupyterhub_version", _VERSION),
@@ -448,8 +452,42 @@ def parse_claim_answer(body: bytes) -> ClaimAnswer:
         cluster=fields.prose("cluster"),
         title=fields.prose("title"),
         kind=fields.prose("kind"),
-        images=fields.mapping("images"),
+        images=fields.mapping("images", _PATH),
     )
+
+
+def is_claim_answer(body: bytes) -> bool:
+    """Tell whether a body is a hub's answer to a claim, be it of a form that is not known here."""
+    try:
+        return "launch_id" in _Fields(body, limit=_MAX_ANSWER).values
+    except ProtocolError:
+        return False
+
+
+def _handed_on(name: str, values: list[str]) -> list[str]:
+    if not all(map(_HANDED_ON.fullmatch, values)):
+        raise ProtocolError(f"{name}: no process can be given that")
+    return values
+
+
+def _networks(values: list[str]) -> list[str]:
+    try:
+        for value in values:
+            ip_network(value)
+    except ValueError:
+        raise ProtocolError("networks: not a list of networks") from None
+    return values
+
+
+def _ports(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or not all(type(port) is int for port in value):
+        raise ProtocolError("ports: null, or the first and the last one")
+    first, last = value
+    if not 1 <= first <= last <= 65535:
+        raise ProtocolError("ports: not a range from 1 to 65535")
+    return first, last
 
 
 def _tls(value: Any) -> Tls | None:
@@ -514,10 +552,13 @@ class _Fields:
             raise ProtocolError(f"{name}: neither true nor false")
         return value
 
-    def mapping(self, name: str) -> dict[str, str]:
+    def mapping(self, name: str, key: re.Pattern[str]) -> dict[str, str]:
         value = self.take(name)
         if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
             raise ProtocolError(f"{name}: not an object of texts")
+        if not all(map(key.fullmatch, value)):
+            raise ProtocolError(f"{name}: a name that is none")
+        _handed_on(name, [*value.values()])
         return dict(value)
 
     def done(self, message: _Message) -> _Message:

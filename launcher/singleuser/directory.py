@@ -9,6 +9,7 @@ import re
 import socket
 import stat
 import sys
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,12 @@ _LONGEST_SOCKET = f"kernel-{'0' * 36}-ipc-5"
 """The longest name of a socket there: those of kernels are named after connection files. A whole path has
 at most 107 bytes: unix(7)."""
 
-_LOCK = "lock"
+_LOCK, _MAKING = "lock", ".lock"
+"""The file by whose lock a directory is known to be in use; the second until all has been tried."""
+
+_LONG_MADE = 60.0
+"""Seconds after which a directory that is still being made is one whose maker was killed."""
+
 _SOME = b"\0" * 16384
 
 
@@ -50,13 +56,16 @@ class PrivateDirectory:
         for place in filter(os.path.isabs, (wanted, *usual)):
             if place in tried:
                 continue
-            path = f"{place.rstrip('/')}/launcher-{os.getuid()}-{os.urandom(4).hex()}"
+            self.path = f"{place.rstrip('/')}/launcher-{os.getuid()}-{os.urandom(4).hex()}"
             try:
-                self._lock = _made(path)
+                self._lock = _made(self.path)
             except OSError as error:
                 tried[place] = error.strerror or str(error)
                 continue
-            self.path = path
+            except BaseException:
+                # A signal's handler may raise anywhere.
+                _remove(self.path)
+                raise
             if wanted in tried:
                 _say(f"JUPYTER_RUNTIME_DIR {wanted} is not fit ({tried[wanted]}), {place} is used")
             return
@@ -92,10 +101,10 @@ def _made(path: str) -> int:
     os.mkdir(path, 0o700)
     lock = -1
     try:
-        lock = os.open(f"{path}/.{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        lock = os.open(f"{path}/{_MAKING}", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         _try(path, lock)
         # Whoever finds it under its name finds it locked.
-        os.rename(f"{path}/.{_LOCK}", f"{path}/{_LOCK}")
+        os.rename(f"{path}/{_MAKING}", f"{path}/{_LOCK}")
     except OSError:
         if lock >= 0:
             os.close(lock)
@@ -126,9 +135,12 @@ def _tidy(place: str) -> None:
         return
     for path in (f"{place}/{name}" for name in names if own.fullmatch(name)):
         try:
-            if os.lstat(path).st_uid != os.getuid():
+            made = os.lstat(path)
+            if made.st_uid != os.getuid():
                 continue
-            lock = os.open(f"{path}/{_LOCK}", os.O_RDWR | os.O_NOFOLLOW)
+            # Before it is locked, its maker must not find that somebody else was faster.
+            making = os.path.lexists(f"{path}/{_MAKING}") and time.time() > made.st_mtime + _LONG_MADE
+            lock = os.open(f"{path}/{_MAKING if making else _LOCK}", os.O_RDWR | os.O_NOFOLLOW)
         except OSError:
             # Not ours, or only now being made.
             continue

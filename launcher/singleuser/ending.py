@@ -85,7 +85,9 @@ class EndingServer(ServerApp):
         del from_signal
         if not self._stopping:
             self._stopping = True
-            self.io_loop.add_callback(self._end)
+            # A signal's handler runs between two steps of a loop that sleeps on, unless it is woken.
+            loop = self.io_loop.asyncio_loop  # type: ignore[attr-defined] # it is one of asyncio's
+            loop.call_soon_threadsafe(self.io_loop.add_callback, self._end)
 
     async def cleanup_extensions(self) -> None:
         """End terminals and the like; what fails there must not keep kernels from ending."""
@@ -97,13 +99,12 @@ class EndingServer(ServerApp):
             self.log.exception("An extension did not end")
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        # Nothing is logged here: it may have come in the middle of that.
         self.session.reporter.note(ENDING[signal.Signals(number)])
-        begun = self._stopping
         self.stop()
-        if not begun:
-            self.log.warning("The server ends: %s", signal.Signals(number).name)
 
     async def _end(self) -> None:
+        self.log.warning("The server ends: %s", self.session.reporter.reason)
         try:
             async with asyncio.timeout(_HEARD_OUT):
                 await self._hear_out()

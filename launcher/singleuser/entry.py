@@ -152,7 +152,7 @@ def _claimed(ticket: str, hub_url: str, hub_ca: str, give_up_after: float) -> _S
     credentials = Credentials(answer.tls) if answer.tls else None
     if credentials:
         # Only the public URL, which asks for no certificate, could be claimed at.
-        hub = Hub(answer.environment["JUPYTERHUB_API_URL"], context=credentials.context())
+        hub = Hub(answer.environment.get("JUPYTERHUB_API_URL", hub_url), context=credentials.context())
     return _Start(
         answer,
         Reporter(hub, answer.launch_id, answer.launch_key),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from launcher.singleuser.image import Image, View, loaded_views
-from launcher.singleuser.isolation import FOREIGN
+from launcher.singleuser.isolation import is_foreign
 from launcher.singleuser.view import Patch
 
 _STEP = frozenset(
@@ -69,7 +69,7 @@ class Environments(NamedTuple):
         bare = job
         for view, is_ in zip(reversed(views), reversed(loaded), strict=True):
             bare = view.patch.undone(bare, view.mount) if is_ else bare
-        server = {name: value for name, value in bare.items() if name not in FOREIGN}
+        server = {name: value for name, value in bare.items() if not is_foreign(name)}
         server["PYTHONNOUSERSITE"] = "1"
         server["PATH"] = _first(f"{sys.prefix}/bin", server.get("PATH", os.defpath))
         return cls(server, user, bare, images, views)

@@ -18,6 +18,8 @@ _CACHES = (
 ).split()
 """What is usually big in a home, and made again by those who need it."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 _ANOTHER_NODE = "Press Start again to get another node; if it stays so, tell the site's support."
 
 
@@ -50,27 +52,33 @@ def check_temporary(directory: str) -> str:
     """Make sure that there is a directory for temporary files; return it.
 
     Args:
-        directory: The one that the job names, or empty. One that is not on this node is no reason to fail:
-            most programs then take `/tmp` by themselves.
+        directory: The one that the job names, or empty. One that takes nothing is no reason to fail: most
+            programs then take `/tmp` by themselves.
 
     Raises:
-        PreflightFailed: If nothing can be written there.
+        PreflightFailed: If nothing can be written to `/tmp` either.
     """
-    if directory and not os.path.isdir(directory):
-        print(
-            f"launcher-singleuser: TMPDIR {directory} is not on this node, {TEMPORARY} is used",
-            file=sys.stderr,
-            flush=True,
-        )
-        directory = ""
-    directory = directory or TEMPORARY
+    if directory and directory != TEMPORARY:
+        try:
+            write_somewhere(directory)
+        except OSError as error:
+            # In the system's words, "no space left" would pass for the cause of whatever ends the job later.
+            problem = "it is full" if error.errno in _FULL else error.strerror or error
+            print(
+                f"launcher-singleuser: TMPDIR {directory} can't be used on this node ({problem}), "
+                f"{TEMPORARY} is used",
+                file=sys.stderr,
+                flush=True,
+            )
+        else:
+            return directory
     try:
-        write_somewhere(directory)
+        write_somewhere(TEMPORARY)
     except OSError as error:
-        name = f"the directory for temporary files {directory}"
+        name = f"the directory for temporary files {TEMPORARY}"
         todo = "Press Start again to get another node; if it stays so, delete files of yours there, or tell "
-        raise _unwritable(name, directory, error, f"{todo}the site's support.") from None
-    return directory
+        raise _unwritable(name, TEMPORARY, error, f"{todo}the site's support.") from None
+    return TEMPORARY
 
 
 def _not_there(home: str, error: OSError) -> PreflightFailed:
@@ -94,8 +102,9 @@ def _unwritable(name: str, directory: str, error: OSError, todo: str) -> Preflig
         errno.EACCES: f"On this node you may not write to {name}.",
         errno.EPERM: f"On this node you may not write to {name}.",
     }.get(error.errno or 0, f"Nothing can be written to {name}.")
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return PreflightFailed(what, why=why(error, directory), todo=todo if full else _ANOTHER_NODE)
+    return PreflightFailed(
+        what, why=why(error, directory), todo=todo if error.errno in _FULL else _ANOTHER_NODE
+    )
 
 
 def _what_to_delete(home: str) -> str:

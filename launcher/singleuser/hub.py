@@ -21,6 +21,7 @@ from launcher.protocol import (
     ClaimAnswer,
     ProtocolError,
     encode,
+    is_claim_answer,
     parse_claim_answer,
     parse_refusal,
     sign,
@@ -85,7 +86,7 @@ class Hub:
         Raises:
             LaunchRefused: If the hub does not want this job, or another process has claimed the launch.
             HubUnreachable: If nothing answered for `give_up_after` seconds, or something else than a hub for
-                `PATIENCE` seconds.
+                `PATIENCE` seconds; or if the hub's own answer is of a form that is not known here.
         """
         silent = strange = time.monotonic()
         pause = 0.5
@@ -101,6 +102,8 @@ class Hub:
                     try:
                         return parse_claim_answer(body)
                     except ProtocolError as error:
+                        if is_claim_answer(body):
+                            raise self._not_understood(error) from None
                         problem = f"an answer that is not the hub's ({error})"
                 else:
                     self._refused(status, body)
@@ -150,6 +153,14 @@ class Hub:
         else:
             what = f"The certificate of the hub at {self.url} is not trusted on this node."
         return HubUnreachable(what, why=f"OpenSSL says: {error.verify_message}.", todo=todo)
+
+    def _not_understood(self, error: ProtocolError) -> HubUnreachable:
+        """Return the error of a hub whose answer is its own, and will be the same the next time."""
+        return HubUnreachable(
+            f"The hub at {self.url} answered in a form that this node does not understand.",
+            why=f"{error}.",
+            todo="Launcher versions on the hub and on the node may differ: tell the site's support.",
+        )
 
     def _refused(self, status: int, body: bytes) -> None:
         """Raise for an answer that is the hub's own; a proxy's 404, 410 or 50x is none."""

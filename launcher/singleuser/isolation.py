@@ -8,11 +8,13 @@ import sys
 KEPT = "LAUNCHER_KEPT_"
 """Begins the name of a variable under which the batch script, or an earlier self, has put another aside."""
 
-FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV")
-"""Variables by which one Python, or a library of its, comes into another's way."""
+_LIBRARIES = ("LD_LIBRARY_PATH", "LD_PRELOAD")
+_SAID_BY_THE_SCRIPT = "PYTHONNOUSERSITE"
 
-_HARMLESS = ("VIRTUAL_ENV", "PYTHONSTARTUP")
-"""Those of them that mean something to what this Python starts only."""
+
+def is_foreign(name: str) -> bool:
+    """Tell whether a variable brings one Python, JupyterLab or library into another's way."""
+    return name.startswith("PYTHON") or name in (*_LIBRARIES, "VIRTUAL_ENV", "JUPYTERLAB_DIR")
 
 
 def isolate(arguments: list[str]) -> None:
@@ -21,8 +23,11 @@ def isolate(arguments: list[str]) -> None:
     Args:
         arguments: Of the command line.
     """
-    met = [name for name in FOREIGN if name not in _HARMLESS and os.environ.get(name)]
-    # A batch script says that there is none, after it has put aside what the user has said.
+    met = [
+        name
+        for name, value in os.environ.items()
+        if value and (name in _LIBRARIES or (name.startswith("PYTHON") and name != _SAID_BY_THE_SCRIPT))
+    ]
     site = sys.modules.get("site")
     at_home = not sys.flags.no_user_site and getattr(site, "USER_SITE", None) in sys.path
     if sys.flags.isolated or not (met or at_home):

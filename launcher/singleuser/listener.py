@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import struct
+from array import array
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -15,8 +16,14 @@ from launcher.errors import NoPort
 from launcher.node_name import fits
 from launcher.protocol import MAX_HOSTS
 
-_SIOCGIFADDR = 0x8915
-"""Linux's request for an interface's IPv4 address: netdevice(7)."""
+_SIOCGIFCONF = 0x8912
+"""Linux's request for all IPv4 addresses: netdevice(7)."""
+
+_CONFIGURATION = struct.Struct("@iP")
+"""What it takes, `struct ifconf`: length and address of a buffer, or two zeros to be told the length."""
+
+_ENTRY = struct.Struct("@16s4x4s16x")
+"""What it writes there, `struct ifreq`: a label, such as `eth0` or its alias `eth0:1`, and an address."""
 
 _LINK_LOCAL = "20"
 """The scope of an address in /proc/net/if_inet6 that no other network reaches."""
@@ -196,17 +203,11 @@ def _resolved(name: str) -> str:
 
 
 def _addresses(interface: str) -> list[str]:
-    """Return the IPv4 address of each interface of this node, then its IPv6 addresses; or those of one."""
+    """Return the IPv4 addresses of this node, then its IPv6 addresses; or those of one interface."""
     found = []
-    names = [interface] if interface else [name for _, name in socket.if_nameindex()]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        for name in names:
-            request = struct.pack("256s", name.encode()[:15])
-            try:
-                answer = fcntl.ioctl(asker.fileno(), _SIOCGIFADDR, request)
-            except OSError:
-                continue
-            found.append(socket.inet_ntoa(answer[20:24]))
+    for label, address in _labelled():
+        if interface in ("", label, label.partition(":")[0]):
+            found.append(socket.inet_ntoa(address))
     try:
         with open("/proc/net/if_inet6", encoding="utf-8") as table:
             for digits, _, _, scope, _, name in map(str.split, table):
@@ -215,3 +216,22 @@ def _addresses(interface: str) -> list[str]:
     except OSError:
         pass
     return found
+
+
+def _labelled() -> list[tuple[str, bytes]]:
+    """Return this node's IPv4 addresses, each with its label."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+
+        def ask(size: int, address: int) -> int:
+            answer = fcntl.ioctl(asker.fileno(), _SIOCGIFCONF, _CONFIGURATION.pack(size, address))
+            return int(_CONFIGURATION.unpack(answer)[0])
+
+        try:
+            entries = array("B", bytes(ask(0, 0)))
+            told = ask(len(entries), entries.buffer_info()[0])
+        except OSError:
+            return []
+    return [
+        (label.partition(b"\0")[0].decode(errors="replace"), address)
+        for label, address in _ENTRY.iter_unpack(entries[:told])
+    ]

@@ -28,7 +28,7 @@ def preflight(answer: ClaimAnswer, environments: Environments, clock: float = 0.
     Args:
         answer: What the hub said that this launch is.
         environments: What the server and its user's programs will see; a directory for temporary files that
-            is not on this node is changed in them.
+            takes nothing is changed in them.
         clock: Seconds by which this node's clock is ahead of the hub's (`Hub.clock`).
 
     Raises:

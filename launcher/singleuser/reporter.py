@@ -12,7 +12,7 @@ import threading
 import time
 from http.client import HTTPException
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 from launcher.errors import LauncherError
 from launcher.protocol import ALIVE_INTERVAL, Event, EventKind, encode, parse_refusal
@@ -50,18 +50,18 @@ class Reporter(threading.Thread):
         self._heard = True
         self._ending = False
         self._unwanted_since: float | None = None
-        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         """Begin; until the server itself takes a signal, one ends everything at once."""
-        self._before = {number: signal.signal(number, self._signalled) for number in ENDING}
+        for number in ENDING:
+            signal.signal(number, self._signalled)
         self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Tell how it ended, an error in its own words."""
+        """Tell how it ended, an error in its own words; a signal changes nothing any more."""
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
         if error is None:
@@ -72,8 +72,6 @@ class Reporter(threading.Thread):
             self.stopping("failed", str(error), error.exit_code)
         else:
             self.stopping("failed", f"The server ended with {type(error).__name__}: {error}", 1)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def note(self, reason: str, message: str = "") -> None:
         """Note why the server ends, unless that is known."""

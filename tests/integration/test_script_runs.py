@@ -35,7 +35,11 @@ HOSTILE = {
 }
 # A container's own shell may be any; outside of one it is Bash.
 MODE_OF = {"bash": "host", "dash": "container"}
-APART = ["PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "LD_LIBRARY_PATH", "LD_PRELOAD", "TMPDIR"]
+APART = (
+    "LD_LIBRARY_PATH LD_PRELOAD TMPDIR PYTHONHOME PYTHONPATH PYTHONNOUSERSITE PYTHONDONTWRITEBYTECODE "
+    "PYTHONHASHSEED PYTHONINSPECT PYTHONINTMAXSTRDIGITS PYTHONMALLOC PYTHONOPTIMIZE PYTHONPLATLIBDIR "
+    "PYTHONSTARTUP PYTHONTRACEMALLOC PYTHONUNBUFFERED PYTHONUSERBASE PYTHONUTF8 PYTHONWARNINGS"
+).split()
 MODES = ["host", "run", "squashfs-mount", "container"]
 NOTES_SIGNALS = """\
 trap 'echo TERM >> signals; code=17' TERM
@@ -294,7 +298,10 @@ class TestApart:
             (libraries / name).write_text("no library")
         (libraries / "sitecustomize.py").write_text("raise SystemExit('not mine')")
         (libraries / "json.py").write_text("raise SystemExit('not mine')")
-        prologue = f"export PYTHONHOME=/nonsense PYTHONPATH={libraries} LD_LIBRARY_PATH={libraries}"
+        prologue = f"export PYTHONHOME=/nonsense PYTHONPATH={libraries} LD_LIBRARY_PATH={libraries} "
+        # Each of these keeps a Python from starting.
+        prologue += "PYTHONHASHSEED=x PYTHONPLATLIBDIR=x PYTHONMALLOC=x PYTHONUTF8=x PYTHONTRACEMALLOC=x "
+        prologue += "PYTHONINTMAXSTRDIGITS=x"
         job = run(
             f"exec {sys.executable} -c 'import json, ssl, zlib'",
             mode=MODE_OF[shell],

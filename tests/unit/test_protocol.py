@@ -2,6 +2,7 @@
 
 import json
 import re
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import example, given
@@ -23,6 +24,7 @@ from launcher.protocol import (
     derive_launch_key,
     encode,
     encode_refusal,
+    is_claim_answer,
     made_here,
     new_launch_id,
     new_nonce,
@@ -51,27 +53,33 @@ SEQUENCE = st.integers(1, 2**63 - 1)
 EXIT_CODE = st.integers(0, 255)
 # Messages may quote file names of any bytes: os.fsdecode makes lone surrogates of those that are no UTF-8.
 PROSE = st.text(st.characters(codec=None), max_size=100)
-VALUE = st.text(st.characters(codec=None), max_size=40)
+TEXT = st.text(st.characters(codec=None), max_size=40)
+# What a process can be given is any bytes but NUL.
+VALUE = st.binary(max_size=40).map(lambda value: value.replace(b"\0", b"").decode(errors="surrogateescape"))
+VARIABLE = VALUE.map(lambda name: name.replace("=", "") or "A")
+NETWORK = st.tuples(st.ip_addresses(), st.integers(0, 32)).map(lambda parts: ip_network(parts, strict=False))
+PORT = st.integers(1, 65535)
+MOUNT = st.sampled_from(["/user-environment", "/user-tools", "/mnt/a b", "/\udcff"])
 
 CLAIMS = st.builds(Claim, HEX64, HEX64, JOB_ID, NODE, VERSION, st.lists(ADDRESS, max_size=MAX_HOSTS))
 ANSWERS = st.builds(
     ClaimAnswer,
     LAUNCH_ID,
     HEX64,
-    st.dictionaries(VALUE, VALUE, max_size=5),
+    st.dictionaries(VARIABLE, VALUE, max_size=5),
     st.lists(VALUE, max_size=5),
-    st.lists(VALUE, max_size=3),
-    st.lists(VALUE, max_size=3),
+    st.lists(NETWORK.map(str), max_size=3),
+    st.lists(TEXT, max_size=3),
     st.sampled_from(["", "hsn0", "eth0:1", "enp0s31f6"]),
-    st.none() | st.tuples(st.integers(1, 65535), st.integers(1, 65535)),
+    st.none() | st.tuples(PORT, PORT).map(lambda ports: (min(ports), max(ports))),
     st.sampled_from(["/", "/home/alice", "/scratch/a directory/é"]),
     st.booleans(),
     VERSION,
-    st.none() | st.builds(Tls, VALUE, VALUE, VALUE),
+    st.none() | st.builds(Tls, TEXT, TEXT, TEXT),
     PROSE,
     PROSE,
     PROSE,
-    st.dictionaries(VALUE, VALUE, max_size=3),
+    st.dictionaries(MOUNT, VALUE, max_size=3),
 )
 PLAIN_KINDS = st.sampled_from([EventKind.MOUNTED, EventKind.STARTING, EventKind.ALIVE])
 EVENTS = st.one_of(
@@ -342,12 +350,23 @@ class TestAnythingElseIsRefused:
             ("ports", ["1", "2"]),
             ("ports", "12"),
             ("ports", {"0": 1, "1": 2}),
+            ("ports", [70000, 70001]),
+            ("ports", [0, 0]),
+            ("ports", [40100, 40000]),
             ("environment", {"A": 1}),
             ("environment", {"A": None}),
             ("environment", [["A", "1"]]),
+            ("environment", {"A=B": "1"}),
+            ("environment", {"": "1"}),
+            ("environment", {"A\0": "1"}),
+            ("environment", {"A": "1\0"}),
+            ("environment", {"A": "\ud800"}),
             ("arguments", "--debug"),
             ("arguments", [1]),
+            ("arguments", ["--debug\0"]),
             ("networks", None),
+            ("networks", ["banana"]),
+            ("networks", ["10.0.0.1/8"]),
             ("names", "nid001"),
             ("interface", None),
             ("interface", "hsn0\n"),
@@ -355,6 +374,7 @@ class TestAnythingElseIsRefused:
             ("start_directory", ""),
             ("start_directory", "scratch"),
             ("start_directory", "/scratch\0"),
+            ("start_directory", "/\ud800"),
             ("vscode", 1),
             ("vscode", "true"),
             ("vscode", None),
@@ -369,6 +389,7 @@ class TestAnythingElseIsRefused:
             ("images", None),
             ("images", ["/user-environment"]),
             ("images", {"/user-environment": None}),
+            ("images", {"user-environment": "gnu"}),
         ],
     )
     def test_an_answer_whose_values_are_not_what_they_should_be(self, name, wrong):
@@ -397,6 +418,18 @@ class TestAnythingElseIsRefused:
     def test_the_words_of_a_refusal_stay_short_and_name_no_value(self):
         assert len(refused(parse_event, {**ALIVE, "x" * 10_000: 1})) < 300
         assert "s3cret" not in refused(parse_claim, {**CLAIM, "ticket": "s3cret"})
+
+
+class TestOtherForm:
+    """A hub's answer is the hub's even where it is of a form that is not known."""
+
+    def test_what_brings_a_launch_is_one(self):
+        assert is_claim_answer(as_json(ANSWER))
+        assert is_claim_answer(as_json({"launch_id": 7}))
+
+    @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>launch_id", as_json(ANSWER)[:-1]])
+    def test_what_a_proxy_may_say_is_none(self, body):
+        assert not is_claim_answer(body)
 
 
 class TestRefusal:

@@ -105,6 +105,23 @@ class TestItself:
         assert [*(node / "trap").iterdir()] == []
         assert (node / "shm" / name).is_symlink()
 
+    @pytest.mark.parametrize(
+        ("owner", "name"), [(os, "mkdir"), (os, "open"), (fcntl, "flock"), (os, "unlink"), (os, "rename")]
+    )
+    def test_a_signal_while_it_is_made_leaves_nothing(self, node, monkeypatch, owner, name):
+        real = getattr(owner, name)
+
+        def interrupted(*arguments):
+            real(*arguments)
+            monkeypatch.undo()
+            raise SystemExit(143)
+
+        place = f"{node}/shm"
+        monkeypatch.setattr(owner, name, interrupted)
+        with pytest.raises(SystemExit):
+            PrivateDirectory({"JUPYTER_RUNTIME_DIR": place})
+        assert [*(node / "shm").iterdir()] == []
+
     def test_kernels_do_not_inherit_its_lock(self):
         with PrivateDirectory({}) as made:
             look = (
@@ -197,6 +214,31 @@ class TestLeftBehind:
         with PrivateDirectory({}):
             assert left.exists()  # a start has no time for it
         assert not left.exists()
+
+    @pytest.fixture
+    def begun(self, node):
+        """A directory that is still being made."""
+        path = node / f"shm/launcher-{os.getuid()}-89abcdef"
+        path.mkdir(mode=0o700)
+        (path / ".lock").touch()
+        return path
+
+    def test_what_one_has_left_that_was_killed_while_it_made_it_is_removed_too(self, begun):
+        os.utime(begun, (0, 0))
+        with PrivateDirectory({}):
+            assert begun.exists()
+        assert not begun.exists()
+
+    def test_what_is_being_made_stays(self, begun):
+        with PrivateDirectory({}):
+            pass
+        assert (begun / ".lock").exists()
+        os.utime(begun, (0, 0))
+        with (begun / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with PrivateDirectory({}):
+                pass
+        assert (begun / ".lock").exists()
 
     def test_what_belongs_to_a_session_that_lives_stays(self):
         with PrivateDirectory({}) as first:

@@ -14,6 +14,7 @@ import pytest
 from launcher.errors import HubUnreachable, LaunchRefused, NoPort, PreflightFailed, UsageError
 from launcher.protocol import EventKind
 from launcher.singleuser import dropin, reporter
+from launcher.singleuser import hub as hub_module
 from launcher.singleuser.dropin import DropIn, PortReporter, SpawnerHub
 from launcher.singleuser.listener import Listener
 
@@ -218,7 +219,8 @@ class TestPort:
         """Return a function that has a reporter hear of `ready`, and ends when nothing more is to be told."""
         killed = threading.Event()
         monkeypatch.setattr(reporter.os, "kill", lambda pid, number: killed.set())
-        monkeypatch.setattr(dropin, "time", clock)
+        for asking in (dropin, hub_module):
+            monkeypatch.setattr(asking, "time", clock)
 
         def ready(*arguments):
             with PortReporter(read(*arguments)) as told:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import launcher.singleuser
+import launcher
 from launcher.protocol import ClaimAnswer, EventKind, encode, encode_refusal, parse_claim, parse_event
+from launcher.singleuser import entry
 
 ROOT = Path(launcher.__file__).parents[1]
 TICKET = "5ec2e7" + "0" * 58
@@ -253,5 +254,5 @@ class TestUpToJupyterLab:
 
 
 def test_an_unknown_argument_is_refused(capsys):
-    assert launcher.singleuser.main(["--bogus"]) == 2
+    assert entry.run(["--bogus"]) == 2
     assert "unknown argument '--bogus'" in capsys.readouterr().err

@@ -201,9 +201,7 @@ class TestIsolation:
         """Return the command lines with which a Python has begun again."""
         commands = []
         monkeypatch.setattr(os, "execv", lambda program, command: commands.append((program, command)))
-        for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_LIBRARY_PATH", "LD_PRELOAD"):
-            monkeypatch.delenv(name, raising=False)
-        for name in [name for name in os.environ if name.startswith(KEPT)]:
+        for name in [name for name in os.environ if name.startswith(("PYTHON", "LD_", KEPT))]:
             monkeypatch.delenv(name)
         return commands
 
@@ -212,7 +210,7 @@ class TestIsolation:
         isolate([])
         assert begun_again == []
 
-    @pytest.mark.parametrize("name", ["PYTHONPATH", "LD_LIBRARY_PATH", "LD_PRELOAD"])
+    @pytest.mark.parametrize("name", ["PYTHONPATH", "PYTHONOPTIMIZE", "LD_LIBRARY_PATH", "LD_PRELOAD"])
     def test_with_some_of_it_python_begins_again_and_hands_it_on(self, begun_again, monkeypatch, name):
         monkeypatch.setenv(name, "/a b:$(c)\n")
         isolate(["--x"])

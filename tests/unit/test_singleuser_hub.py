@@ -167,6 +167,33 @@ class TestClaim:
             node.claim(CLAIM)
 
 
+class TestOtherVersion:
+    """A hub that answers in a form of its own will not answer otherwise the next time."""
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"networks": ["banana"]},
+            {"ports": [70000, 70001]},
+            {"environment": {"A=B": TICKET}},
+            {"arguments": ["--a\0b"]},
+            {"vscode": None},
+        ],
+        ids=lambda changed: next(iter(changed)),
+    )
+    def test_its_answer_ends_the_launch_at_once_in_plain_words(self, node, hub, changed):
+        hub.answers = [(200, json.dumps({**json.loads(YES[1]), **changed}).encode())]
+        with pytest.raises(HubUnreachable) as error:
+            node.claim(CLAIM)
+        assert len(hub.posts) == 1
+        assert error.value.what == (
+            f"The hub at {hub.url} answered in a form that this node does not understand."
+        )
+        assert error.value.why.startswith(f"{next(iter(changed))}: ")
+        assert "versions on the hub and on the node may differ" in error.value.todo
+        assert TICKET not in str(error.value)
+
+
 class TestRefusal:
     def test_the_hubs_own_410_ends_the_launch_at_once_with_the_hubs_reason(self, node, hub):
         hub.answers = [(410, encode_refusal("It was stopped."))]

@@ -1,9 +1,13 @@
 """The server's socket: on an address where the hub looks for it, and ours from the first moment on."""
 
+import os
 import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+from support import program
 
 from launcher.errors import NoPort
 from launcher.singleuser import listener as module
@@ -109,6 +113,45 @@ def test_the_first_network_that_fits_counts(opened, monkeypatch):
 
 def test_the_addresses_of_this_node_are_found():
     assert "127.0.0.1" in module._addresses("")
+
+
+def addresses_in_own_network(script, interface):
+    """Return what is found after a script has set up a network that only the two of them see."""
+    unshare = [program("unshare"), "--net", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody have a network of their own")
+    code = "import sys\nfrom launcher.singleuser.listener import _addresses\n"
+    code += "print(*(each for each in _addresses(sys.argv[1]) if ':' not in each))"
+    done = subprocess.run(
+        [*unshare, "sh", "-ec", f'{script}\nexec "$@"', "sh", sys.executable, "-c", code, interface],
+        env={"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("interface", "found"),
+    [
+        # The kernel names those last that lie in the network of another one.
+        ("", ["127.0.0.1", "10.1.0.7", "10.2.0.7", "10.1.0.8"]),
+        ("lo", ["127.0.0.1", "10.1.0.7", "10.2.0.7", "10.1.0.8"]),
+        ("lo:1", ["10.2.0.7"]),
+        ("l", []),
+    ],
+)
+def test_all_addresses_of_an_interface_are_found_and_those_of_its_aliases(interface, found):
+    program("ip")
+    script = "ip link set lo up\nip address add 10.1.0.7/24 dev lo\nip address add 10.1.0.8/24 dev lo\n"
+    script += "ip address add 10.2.0.7/24 dev lo label lo:1"
+    assert addresses_in_own_network(script, interface) == found
+
+
+def test_a_node_without_a_network_has_no_address():
+    assert addresses_in_own_network("", "") == []
 
 
 def table_of_ipv6(monkeypatch, tmp_path, *rows):

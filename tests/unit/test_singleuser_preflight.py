@@ -249,7 +249,40 @@ class TestTemporaryFiles:
         session.user["TMPDIR"] = "/nonexistent/job.42"
         preflight(ANSWER, session)
         assert session.user["TMPDIR"] == session.server["TMPDIR"] == str(tmp_path)
-        assert "TMPDIR /nonexistent/job.42 is not on this node" in capsys.readouterr().err
+        said = "TMPDIR /nonexistent/job.42 can't be used on this node (No such file or directory)"
+        assert f"{said}, {tmp_path} is used" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("number", "said"),
+        [
+            (errno.EACCES, "Permission denied"),
+            (errno.EPERM, "Operation not permitted"),
+            (errno.EROFS, "Read-only file system"),
+            (errno.ENOTDIR, "Not a directory"),
+            (errno.ENOSPC, "it is full"),
+            (errno.EDQUOT, "it is full"),
+        ],
+    )
+    def test_nor_does_one_that_takes_nothing_hinder_a_start(
+        self, monkeypatch, tmp_path, capsys, number, said
+    ):
+        real = home_module.write_somewhere
+
+        def write(directory):
+            if directory == "/job":
+                raise OSError(number, os.strerror(number))
+            real(directory)
+
+        monkeypatch.setattr(home_module, "write_somewhere", write)
+        monkeypatch.setattr(home_module, "TEMPORARY", str(tmp_path))
+        assert check_temporary("/job") == str(tmp_path)
+        words = f"TMPDIR /job can't be used on this node ({said}), {tmp_path} is used"
+        assert capsys.readouterr().err == f"launcher-singleuser: {words}\n"
+
+    def test_where_the_usual_one_takes_nothing_either_that_one_is_told(self, monkeypatch):
+        monkeypatch.setattr(home_module, "TEMPORARY", "/proc")
+        with pytest.raises(PreflightFailed, match="the directory for temporary files /proc"):
+            check_temporary("/nonexistent")
 
     def test_the_one_that_the_job_names_stays(self, session, tmp_path):
         session.user["TMPDIR"] = str(tmp_path)
@@ -539,5 +572,12 @@ class TestTold:
         assert "does not fit JupyterHub 4.0.2" in told(ANSWER._replace(jupyterhub_version="4.0.2"))[0]
 
     def test_no_place_for_a_temporary_file(self, told):
-        what, *_ = told(TMPDIR="/proc")
-        assert what == "Nothing can be written to the directory for temporary files /proc."
+        unshare = [program("unshare"), "--mount", "--map-root-user"]
+        if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
+            pytest.skip("this machine lets nobody mount a file system of their own")
+        script = "mount --bind /tmp /tmp\nmount -o remount,bind,ro /tmp\n"
+        script += 'PATH="$PATH:/usr/sbin:/sbin" mount -t tmpfs none "$HOME"\nexec "$@"'
+        what, *_ = told(before=[*unshare, "sh", "-ec", script, "sh"], TMPDIR="/proc")
+        assert what == (
+            "On this node nothing can be written to the directory for temporary files /tmp: it is read-only."
+        )

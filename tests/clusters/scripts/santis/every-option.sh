@@ -31,8 +31,8 @@ launch_ended() {
             curl --silent --noproxy '*' --max-time 10 --output /dev/null \
             --header 'Content-Type: application/json' --data-binary @- "$launch_hub/launcher/events"
     elif command -v python3 >/dev/null; then
-        printf %s "$message" | PYTHONHOME='' PYTHONPATH='' LD_LIBRARY_PATH='' LD_PRELOAD='' \
-            python3 -c '
+        printf %s "$message" | LD_LIBRARY_PATH='' LD_PRELOAD='' \
+            python3 -I -c '
 import sys, urllib.request
 request = urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"})
 urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
@@ -74,7 +74,9 @@ launch_before="${!:-}"
 # The server's own Python must not meet what these lines, or a view, have set for the user's: it begins without
 # it, and hands it on to kernels. A posix shell reads no BASH_ENV; of those, Bash hands functions on, too.
 # shellcheck disable=SC2016
-launch_apart='for launch_name in PYTHONHOME PYTHONPATH PYTHONNOUSERSITE LD_LIBRARY_PATH LD_PRELOAD TMPDIR; do
+launch_apart='for launch_name in LD_LIBRARY_PATH LD_PRELOAD TMPDIR PYTHONHOME PYTHONPATH PYTHONNOUSERSITE \
+    PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONINSPECT PYTHONINTMAXSTRDIGITS PYTHONMALLOC PYTHONOPTIMIZE \
+    PYTHONPLATLIBDIR PYTHONSTARTUP PYTHONTRACEMALLOC PYTHONUNBUFFERED PYTHONUSERBASE PYTHONUTF8 PYTHONWARNINGS; do
     eval "export LAUNCHER_KEPT_$launch_name=\"\${$launch_name-}\""
     unset "$launch_name"
 done
