@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,18 +172,50 @@ def test_a_directory_that_can_not_be_read_holds_none(tmp_path, start):
     assert venvs_below(str(tmp_path / start)) == []
 
 
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """A start directory with a virtual environment whose description is to be written."""
+    start = tmp_path_factory.mktemp("start")
+    (start / "it").mkdir()
+    return start
+
+
 @given(st.text(alphabet=string.printable))
-def test_any_text_may_stand_in_a_description(text):
-    directory = Path(os.environ["PYTEST_VENV"])
-    (directory / "pyvenv.cfg").write_text(text)
-    assert Venv.at(str(directory)).path == str(directory)
+def test_any_text_may_stand_in_a_description(described, text):
+    (described / "it/pyvenv.cfg").write_text(text)
+    assert Venv.at(f"{described}/it").path == f"{described}/it"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _directory(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_VENV", str(tmp_path_factory.mktemp("venv")))
-        yield
+@given(
+    st.binary()
+    | st.builds(b"home = %b\nversion = %b\n".__mod__, st.tuples(st.binary(), st.binary()))
+    | st.builds("home = {}\nversion = 3.{}".format, st.text(), st.text()).map(
+        lambda text: text.encode(errors="replace")
+    )
+)
+def test_no_description_whatever_stands_in_it_hinders_the_search(described, content):
+    (described / "it/pyvenv.cfg").write_bytes(content)
+    environments = Environments.of({"PATH": "/nowhere"}, [])
+    for each in interpreters(Place(environments, "host", "", str(described))):
+        if each.venv:
+            assert os.fsencode(each.venv.base)
+            assert each.looks().problem
+
+
+@pytest.mark.parametrize("content", [b"home = /a\0b\nversion = 3.12\n", None])
+def test_what_is_no_description_makes_no_virtual_environment(described, content):
+    path = described / "it/pyvenv.cfg"
+    path.unlink(missing_ok=True)
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+    found = Venv.at(f"{described}/it")
+    path.unlink()
+    assert found is None
+
+
+@pytest.mark.parametrize("version", ["../../../x", "3", "three", "3.x"])
+def test_a_version_that_is_none_is_taken_for_none(described, version):
+    (described / "it/pyvenv.cfg").write_text(f"home = /usr/bin\nversion = {version}\n")
+    assert Venv.at(f"{described}/it").version == ""
 
 
 def test_packages_of_one_of_the_views_python_come_before_the_views(place, tmp_path):
@@ -216,6 +249,9 @@ def test_what_somebody_else_has_made_is_not_run_but_looked_at(place, monkeypatch
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     os.chown(theirs.venv.path, 4321, -1) if os.geteuid() == 0 else None
     assert theirs.question is None
+    (marked,) = [each for each in interpreters(session) if each.origin == "venv"]
+    assert re.fullmatch(r"venv it \(of .+\)", marked.where)
+    assert (theirs.where, marked.key) == ("venv it", theirs.key)
     assert theirs.looks().version == VERSION
     assert theirs.looks().has == ("ipykernel",)
     assert "not there" in theirs._replace(program="/nowhere/python").looks().problem
@@ -299,20 +335,49 @@ def test_it_is_run_again_only_after_its_packages_have_changed(tmp_path):
             "libpython3.12.so: cannot open",
         ),
         ("exit 3", "exit code 3"),
+        ("exit 0", "it ended without an answer"),
         ("echo Hello", "an unexpected answer: Hello"),
         ("echo '[]'", "an unexpected answer: []"),
         ('echo \'{"version": 1, "has": 2, "directories": 3}\'', "an unexpected answer"),
         ("kill -9 $$", "exit code -9"),
         ("exec sleep 600", "no answer within 0.2 seconds"),
-        ("sleep 600 & exit 0", "no answer within 0.2 seconds"),
+        ("sleep 600 & exit 3", "exit code 3"),
+        ("exec cat /dev/zero", "its output has no end"),
+        ("exec cat /dev/zero >&2", "its output has no end"),
+        ("head -c 50000 /dev/zero | tr '\\0' '['", "an unexpected answer: [[["),
     ],
 )
 def test_what_is_broken_says_why(tmp_path, monkeypatch, shell, problem):
-    monkeypatch.setattr(inquiry, "TIMEOUT", 0.2 if "sleep" in shell else 30.0)
+    monkeypatch.setattr(inquiry, "TIMEOUT", 0.2 if "exec sleep" in shell else 30.0)
     question = Question.python(str(make_program(tmp_path / "python3", shell)), {"PATH": os.environ["PATH"]})
     asked = Inquiry()
     asked.ask([question])
     assert problem in asked.known(question).problem
+
+
+@pytest.mark.parametrize("before", ["sleep 600 & echo $! > $0.child", "echo '{}'; echo '{\"version\": 1}'"])
+def test_neither_what_runs_in_the_background_nor_what_is_printed_before_hides_an_answer(
+    tmp_path, monkeypatch, before
+):
+    monkeypatch.setattr(inquiry, "TIMEOUT", 60.0)
+    program = make_program(tmp_path / "python3", f'{before}\nexec {PYTHON} "$@"')
+    question = Question.python(str(program), {"PATH": os.environ["PATH"]})
+    asked = Inquiry()
+    asked.ask([question])
+    assert asked.known(question).version == VERSION
+
+
+@pytest.mark.parametrize("after", ["exit 0", "exit 1", "exec sleep 600", "exec cat /dev/zero"])
+def test_all_that_it_has_started_ends_with_it(tmp_path, monkeypatch, after):
+    monkeypatch.setattr(inquiry, "TIMEOUT", 0.5 if "sleep" in after else 30.0)
+    program = make_program(tmp_path / "python3", f"sleep 600 & echo $! > $0.child; {after}")
+    asked = Inquiry()
+    asked.ask([Question.python(str(program), {"PATH": os.environ["PATH"]})])
+    child = int((tmp_path / "python3.child").read_text())
+    end = time.monotonic() + 30
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_what_is_not_there_says_so(tmp_path):

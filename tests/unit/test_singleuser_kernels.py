@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from jupyter_client.kernelspec import NoSuchKernel
+from hypothesis import given
+from hypothesis import strategies as st
+from jupyter_client.kernelspec import KernelSpec, NoSuchKernel
 from programming import (
     PYTHON,
     VERSION,
@@ -28,8 +32,10 @@ from support import program
 from launcher.singleuser.environment import Environments
 from launcher.singleuser.image import mounted
 from launcher.singleuser.kernels import manager
+from launcher.singleuser.kernels import search as searching
 from launcher.singleuser.kernels.interpreters import Place
 from launcher.singleuser.kernels.manager import CannotRun, Kernels, KernelSpecs
+from launcher.singleuser.kernels.offer import Found
 from launcher.singleuser.kernels.search import Search
 
 OWN = f"Python {VERSION} · JupyterLab"
@@ -173,6 +179,26 @@ def test_the_advice_for_a_view_makes_a_virtual_environment_that_takes_its_place(
     assert session.titles()["python3"] == f"Python {VERSION} · venv prgenv-gnu-24.11-v"
 
 
+def test_nobody_elses_virtual_environment_takes_its_place(session, monkeypatch):
+    session.image(v=make_view(session.mount / "v"))
+    make_venv(session.start / "it", "ipykernel", base=f"{session.mount}/v/bin/python3")
+    assert session.titles()["python3"] == f"Python {VERSION} · venv it"
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    os.chown(session.start / "it", 4321, -1) if os.geteuid() == 0 else None
+    titles = session.titles()
+    assert titles["python3"] == f"Python {VERSION} · prgenv-gnu/24.11 v (no ipykernel)"
+    (theirs,) = [each for each in titles.values() if "venv" in each]
+    assert theirs.startswith(f"Python {VERSION} · venv it (of ")
+
+
+def test_there_is_no_advice_to_run_what_somebody_else_has_made(session, monkeypatch):
+    make_venv(session.start / "it", "pip")
+    monkeypatch.setattr(os, "getuid", lambda: 1234)
+    os.chown(session.start / "it", 4321, -1) if os.geteuid() == 0 else None
+    assert "no ipykernel" in session.kernels()[0].problem
+    assert session.kernels()[0].fix == ""
+
+
 @pytest.mark.parametrize(
     ("packages", "uv", "fix"),
     [
@@ -259,13 +285,72 @@ def test_what_somebody_has_put_there_by_hand_stays_under_its_own_name(session):
         '{"argv": "x"}',
         '{"argv": [1]}',
         '{"argv": ["/bin/sh"], "env": {"A": 1}}',
+        '{"argv": ["/bin/sh"], "env": {"A=B": "c"}}',
+        '{"argv": ["/bin/sh"], "env": {"A": "\\u0000"}}',
+        '{"argv": ["/x\\u0000y", "-f"]}',
+        '{"argv": ["/bin/sh", "\\ud800"]}',
+        '{"argv": ["/bin/sh"], "display_name": "\\ud800"}',
+        '{"argv": ["/bin/sh"], "language": ["R"]}',
+        "[" * 200_000,
         "\xff",
     ],
+    ids=lambda text: text[:50],
 )
 def test_a_broken_kernelspec_is_passed_over(session, text):
     (session.usual / "broken").mkdir()
     (session.usual / "broken/kernel.json").write_text(text, encoding="latin-1")
     assert list(session.titles()) == ["python3"]
+
+
+@pytest.mark.parametrize("metadata", ['{"a": NaN}', '{"a": 1e999}', f'{{"a": {"[" * 500}{"]" * 500}}}'])
+def test_what_no_browser_could_read_is_left_out(session, metadata):
+    (session.usual / "it").mkdir()
+    (session.usual / "it/kernel.json").write_text(f'{{"argv": ["/bin/sh"], "metadata": {metadata}}}')
+    assert session.kernels()[0].settings == {}
+
+
+def test_a_pipe_in_place_of_a_file_is_passed_over(session):
+    (session.usual / "broken").mkdir()
+    os.mkfifo(session.usual / "broken/kernel.json")
+    (session.start / "broken/.venv").mkdir(parents=True)
+    os.mkfifo(session.start / "broken/.venv/pyvenv.cfg")
+    assert list(session.titles()) == ["python3"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A session with a kernelspec that is to be written."""
+    session = Session(tmp_path_factory.mktemp("session"))
+    (session.usual / "it").mkdir()
+    return session
+
+
+TEXTS = st.text() | st.sampled_from(["\0", "\ud800", "/bin/sh", "python", "ipykernel", "{resource_dir}/x"])
+VALUES = st.recursive(
+    TEXTS | st.none() | st.booleans() | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+KERNELSPECS = st.fixed_dictionaries(
+    {"argv": st.lists(TEXTS, max_size=3) | VALUES},
+    optional={
+        "env": st.dictionaries(TEXTS, TEXTS, max_size=3) | VALUES,
+        **dict.fromkeys(("display_name", "language", "metadata", "interrupt_mode"), VALUES),
+    },
+)
+
+
+@given(st.binary() | KERNELSPECS.map(lambda spec: json.dumps(spec).encode()))
+def test_no_kernelspec_whatever_stands_in_it_hinders_the_search(written, content):
+    (written.usual / "it/kernel.json").write_bytes(content)
+    search = written.search()
+    *found, _ = Found.of(search._place, search._usual).kernels(lambda _: None)
+    for kernel in found:
+        json.dumps(kernel.settings, allow_nan=False)
+        variables = kernel.settings.get("env", {})
+        for each in (*kernel.command, kernel.title, kernel.language, *variables, *variables.values()):
+            assert "\0" not in each
+            each.encode()
 
 
 def test_a_kernelspec_with_a_strange_name_gets_one_that_jupyter_allows(session):
@@ -336,6 +421,37 @@ def test_what_was_found_is_told_to_the_sessions_own_programs_alone(session):
     assert (own["problem"], own["fix"]) == ("", "")
 
 
+# What goes wrong.
+
+
+def test_before_the_first_look_there_is_the_servers_own_python(session):
+    search = session.search()
+    (own,) = search.kernels
+    assert (own.name, own.title, own.program) == ("python3", "Python · JupyterLab", sys.executable)
+    assert search["python-jupyterlab"] == own
+    assert not search.has_looked
+
+
+def test_a_look_that_fails_takes_nothing_away_and_the_next_one_does_better(session, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("something unforeseen")
+
+    def look():
+        ended = threading.Event()
+        search.start(ended.set)
+        assert ended.wait(60)
+        return [each.title for each in search.kernels]
+
+    search = session.search()
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(searching.Found, "of", fail)
+        assert look() == ["Python · JupyterLab"]
+        assert "something unforeseen" in caplog.text
+    assert look() == [OWN]
+    monkeypatch.setattr(searching.Found, "of", fail)
+    assert look() == [OWN]
+
+
 # Jupyter's side.
 
 
@@ -376,6 +492,38 @@ async def test_what_does_not_answer_in_time_is_shown_all_the_same(session, specs
     session.image(v=values)
     shown = await specs().get_all_specs()
     assert shown["python3"]["spec"]["display_name"] == "Python · prgenv-gnu/24.11 v"
+
+
+async def test_a_search_that_hangs_leaves_a_kernel_that_runs(specs, start, monkeypatch):
+    monkeypatch.setattr(manager, "_PATIENCE", 0.1)
+    goes_on = threading.Event()
+    monkeypatch.setattr(searching.Found, "of", lambda *_: goes_on.wait(60))
+    shown = await specs().get_all_specs()
+    assert {name: each["spec"]["display_name"] for name, each in shown.items()} == {
+        "python3": "Python · JupyterLab"
+    }
+    assert (await start("python3"))["kernel_name"] == "python3"
+    goes_on.set()
+
+
+async def test_a_kernel_that_is_started_at_once_is_the_users_all_the_same(session, start):
+    session.image(v=make_view(session.mount / "v", "ipykernel"))
+    assert (await start("python3"))["env"]["VIEW"] == "v"
+
+
+async def test_what_is_found_meanwhile_does_not_mix_with_what_is_shown(session, specs, monkeypatch):
+    session.image(v=make_view(session.mount / "v", "ipykernel"))
+    made = specs()
+    await made.look()
+
+    class Found(KernelSpec):
+        def __init__(self, **spec):
+            super().__init__(**spec)
+            made._search.kernels = []
+
+    made.kernel_spec_class = Found
+    monkeypatch.setattr(made, "look", lambda: asyncio.sleep(0))
+    assert list(await made.get_all_specs()) == ["python3", "python-jupyterlab"]
 
 
 async def test_nothing_runs_in_the_event_loop_and_nothing_twice(session, specs, tmp_path):

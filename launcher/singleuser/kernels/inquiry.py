@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import selectors
 import signal
 import subprocess
 import threading
@@ -19,8 +20,10 @@ _AT_ONCE = 4
 _FAILURES_STAY = 600.0
 _LONGEST_PROBLEM = 200
 _MOST_DIRECTORIES = 20
+_MOST_OUTPUT = 65536
+_STEP = 0.05
 
-# The last line is the answer: what runs at the start of an interpreter may print as well.
+# One line is the answer: what runs at the start of an interpreter may print as well.
 _PYTHON = """\
 import json, site, sys
 from importlib.util import find_spec
@@ -123,10 +126,12 @@ class Inquiry:
                 question = left.get_nowait()
             except queue.Empty:
                 return
-            answer = _ask(question)
-            until = self._clock() + _FAILURES_STAY if answer.problem else float("inf")
-            self._answers[_key(question)] = (_stamp(question, answer), until, answer)
-            self._asked.discard(_key(question))
+            try:
+                answer = _ask(question)
+                until = self._clock() + _FAILURES_STAY if answer.problem else float("inf")
+                self._answers[_key(question)] = (_stamp(question, answer), until, answer)
+            finally:
+                self._asked.discard(_key(question))
 
 
 def _key(question: Question) -> Key:
@@ -159,35 +164,81 @@ def _ask(question: Question) -> Answer:
             stderr=subprocess.PIPE,
             # All that it starts ends with it.
             process_group=0,
-            text=True,
-            errors="replace",
+            bufsize=0,
         )
     except (OSError, ValueError) as error:
         return Answer(problem=f"{getattr(error, 'strerror', None) or error}")
+    assert process.stdout
+    assert process.stderr
+    with process.stdout, process.stderr:
+        try:
+            return _listen(process.pid, process.stdout.fileno(), process.stderr.fileno())
+        finally:
+            _end(process)
+
+
+def _listen(process: int, stdout: int, stderr: int) -> Answer:
+    """Return what a process answers, without waiting for its end, nor for that of what it has started."""
+    said, complained = bytearray(), bytearray()
+    end = time.monotonic() + TIMEOUT
+    with selectors.DefaultSelector() as streams:
+        streams.register(stdout, selectors.EVENT_READ, said)
+        streams.register(stderr, selectors.EVENT_READ, complained)
+        while True:
+            # Asked before reading: what an ended process has written is there by then.
+            code = _exit_code(process)
+            ready = streams.select(_STEP if code is None else 0)
+            for stream, _ in ready:
+                piece = os.read(stream.fd, _MOST_OUTPUT)
+                stream.data.extend(piece)
+                if not piece:
+                    streams.unregister(stream.fd)
+                elif stream.fd == stdout and b"\n" in piece and (answer := _said(said)):
+                    return answer
+            if len(said) + len(complained) > _MOST_OUTPUT:
+                return Answer(problem="its output has no end")
+            if code is not None and not ready:
+                break
+            if time.monotonic() > end:
+                return Answer(problem=f"no answer within {TIMEOUT:g} seconds")
+    if code:
+        return Answer(problem=_last(complained)[:_LONGEST_PROBLEM] or f"exit code {code}")
+    last = _last(said)
+    return _answer(last) if last else Answer(problem="it ended without an answer")
+
+
+def _exit_code(process: int) -> int | None:
+    """Return the exit code of a process, or None while it runs, and leave its number its own."""
     try:
-        said, complained = process.communicate(timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        return Answer(problem=f"no answer within {TIMEOUT:g} seconds")
-    finally:
-        _end(process)
-    if process.returncode:
-        return Answer(problem=_last(complained) or f"exit code {process.returncode}")
-    return _answer(_last(said, longest=None))
+        state = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        # Where SIGCHLD is ignored, nothing is left of it.
+        return 0
+    if state is None:
+        return None
+    return state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it has started, and wait no longer than it takes."""
     try:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=1)
     except (OSError, subprocess.TimeoutExpired):
         pass
 
 
-def _last(text: str, longest: int | None = _LONGEST_PROBLEM) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip()[:longest] if lines else ""
+def _said(text: bytearray) -> Answer | None:
+    """Return the answer if a whole line is one."""
+    for line in text.split(b"\n")[:-1]:
+        if line.startswith(b"{") and not (answer := _answer(line.decode(errors="replace"))).problem:
+            return answer
+    return None
+
+
+def _last(text: bytearray) -> str:
+    lines = text.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""
 
 
 def _answer(text: str) -> Answer:
@@ -201,5 +252,5 @@ def _answer(text: str) -> Answer:
             ],
             resources=str(given.get("resources", "")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Answer(problem=f"an unexpected answer: {text[:_LONGEST_PROBLEM]}")

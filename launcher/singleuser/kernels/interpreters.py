@@ -134,7 +134,7 @@ def interpreters(place: Place) -> list[Interpreter]:
         *_of_views(place),
         *_of_venvs(place, active),
         *_of_path(place, usual),
-        _own(place.environments),
+        own(place.environments),
     ]
 
 
@@ -165,20 +165,21 @@ def _of_venvs(place: Place, active: list[str]) -> Iterator[Interpreter]:
     number_active = len(found)
     seen = {os.path.realpath(venv.path) for venv in found}
     found += [venv for venv in venvs_below(place.start) if os.path.realpath(venv.path) not in seen]
-    own = os.path.realpath(sys.prefix)
+    servers = os.path.realpath(sys.prefix)
     names = [_called(venv.path) for venv in found]
     times = Counter(names)
     for index, (venv, name) in enumerate(zip(found, names, strict=True)):
-        if os.path.realpath(venv.path) == own:
+        if os.path.realpath(venv.path) == servers:
             continue
         if times[name] > 1:
             is_in_start = is_below(venv.path, place.start)
             name = os.path.relpath(venv.path, place.start) if is_in_start else venv.path  # noqa: PLW2901
+        stranger = venv.stranger()
         yield Interpreter(
             "venv",
             venv.program,
             venv.environment(place.environments),
-            f"venv {name}",
+            f"venv {name} (of {stranger})" if stranger else f"venv {name}",
             f"python venv {venv.path}",
             main=index < number_active,
             venv=venv,
@@ -191,7 +192,8 @@ def _of_path(place: Place, program: str) -> Iterator[Interpreter]:
         yield Interpreter("path", program, environment, place.host, f"python {place.host}", main=True)
 
 
-def _own(environments: Environments) -> Interpreter:
+def own(environments: Environments) -> Interpreter:
+    """Return the server's own Python."""
     environment = without_venv(environments.bare)
     for name in ("PYTHONPATH", "PYTHONHOME"):
         environment.pop(name, None)

@@ -6,16 +6,19 @@ Their form: https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from launcher.singleuser.kernels.interpreters import Place, which
+from launcher.singleuser.kernels.reading import read
 from launcher.singleuser.kernels.venv import is_below
 
 _KERNELS = "share/jupyter/kernels"
 _LONGEST = 1024 * 1024
 _FOLDERS = 200
+_DEEPEST = 20
 _PYTHONS = ("python", "python3")
 
 
@@ -108,9 +111,8 @@ def _specs(folder: _Folder) -> Iterator[Spec]:
     for name in names:
         directory = f"{folder.path}/{name}"
         try:
-            with open(f"{directory}/kernel.json", "rb") as file:
-                spec = _spec(name, directory, json.loads(file.read(_LONGEST)), folder)
-        except (OSError, ValueError):
+            spec = _spec(name, directory, json.loads(read(f"{directory}/kernel.json", _LONGEST)), folder)
+        except (OSError, ValueError, RecursionError):
             continue
         if spec:
             yield spec
@@ -119,30 +121,53 @@ def _specs(folder: _Folder) -> Iterator[Spec]:
 def _spec(name: str, directory: str, given: Any, folder: _Folder) -> Spec | None:
     if not isinstance(given, dict):
         return None
-    command, settings = given.get("argv"), {}
-    if not isinstance(command, list) or not command or not all(isinstance(each, str) for each in command):
+    command = given.get("argv")
+    settings: dict[str, Any] = {}
+    title, language = given.get("display_name") or name, given.get("language") or ""
+    if not isinstance(command, list) or not command or not all(map(_is_text, (*command, title, language))):
         return None
-    for key in ("env", "metadata"):
-        if isinstance(given.get(key), dict):
-            settings[key] = given[key]
+    if isinstance(given.get("metadata"), dict) and _is_plain(given["metadata"]):
+        settings["metadata"] = given["metadata"]
+    if isinstance(variables := given.get("env"), dict):
+        if not all(map(_is_text, (*variables, *variables.values()))) or any(
+            "=" in each for each in variables
+        ):
+            return None
+        settings["env"] = variables
     if given.get("interrupt_mode") in ("signal", "message"):
         settings["interrupt_mode"] = given["interrupt_mode"]
-    if not all(isinstance(value, str) for value in settings.get("env", {}).values()):
-        return None
     # Jupyter would take a bare `python` for the server's own.
     program = command[0] if "/" in command[0] else _program(command[0], directory, folder.environment)
     return Spec(
         name,
         directory,
         (program.replace("{resource_dir}", directory), *command[1:]),
-        str(given.get("display_name") or name),
-        str(given.get("language") or ""),
+        title,
+        language,
         settings,
         folder.environment,
         folder.where,
         folder.chosen,
         folder.loaded,
     )
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether something is a text that a program can be given and a browser can show."""
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Tell whether every browser can read something as JSON."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth < _DEEPEST and all(_is_plain(each, depth + 1) for each in inner)
+    return True
 
 
 def _program(name: str, directory: str, environment: dict[str, str]) -> str:

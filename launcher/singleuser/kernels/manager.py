@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 from ipykernel.kernelspec import RESOURCES
@@ -62,8 +63,13 @@ class KernelSpecs(KernelSpecManager):
             RESOURCES,
         )
         self._running: asyncio.Future[None] | None = None
-        self._ended = 0.0
+        self._ended = float("-inf")
         IOLoop.current().add_callback(self.look)
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether there is more to know than that the server's own Python is a kernel."""
+        return self._search.has_looked
 
     def kernel(self, name: str) -> Kernel:
         """Return the kernel of a name, whether it can run or not.
@@ -83,7 +89,7 @@ class KernelSpecs(KernelSpecManager):
             anew: Look even if that was done just now.
         """
         if self._running is None:
-            if not anew and self._search.kernels and time.monotonic() - self._ended < _FRESH:
+            if not anew and time.monotonic() - self._ended < _FRESH:
                 return
             loop = asyncio.get_running_loop()
             self._running = loop.create_future()
@@ -100,21 +106,25 @@ class KernelSpecs(KernelSpecManager):
         """Return what JupyterLab shows; `jupyter_server` lets it take its time."""
         await self.look()
         return {
-            name: {"resource_dir": directory, "spec": self.get_kernel_spec(name).to_dict()}
-            for name, directory in self.find_kernel_specs().items()
+            each.name: {"resource_dir": each.resources, "spec": self._spec(each).to_dict()}
+            for each in self._shown()
         }
 
     def find_kernel_specs(self) -> dict[str, str]:
         """Return the names of what JupyterLab shows, each with its directory."""
-        return {
-            each.name: each.resources
-            for each in self._search.kernels
-            if each.offered and (not self.allowed_kernelspecs or each.name in self.allowed_kernelspecs)
-        }
+        return {each.name: each.resources for each in self._shown()}
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """Return the kernelspec of a name."""
-        kernel = self.kernel(kernel_name)
+        return self._spec(self.kernel(kernel_name))
+
+    def _shown(self) -> list[Kernel]:
+        allowed = self.allowed_kernelspecs
+        return [
+            each for each in self._search.kernels if each.offered and (not allowed or each.name in allowed)
+        ]
+
+    def _spec(self, kernel: Kernel) -> KernelSpec:
         return self.kernel_spec_class(
             argv=list(kernel.command),
             display_name=kernel.title,
@@ -159,8 +169,8 @@ class Kernels(AsyncMappingKernelManager):
             found = specs.kernel(name)
         except NoSuchKernel:
             found = None
-        if found is None or found.problem:
-            # It may have been helped since.
+        if found is None or found.problem or not specs.has_looked:
+            # It may have been helped since, and `python3` is the server's own only until more is known.
             await specs.look(anew=True)
             found = specs.kernel(name)
         if found.problem:
@@ -169,5 +179,6 @@ class Kernels(AsyncMappingKernelManager):
 
 
 def _tell(loop: asyncio.AbstractEventLoop, done: Any) -> None:
-    if not loop.is_closed():
+    # The server may have ended meanwhile, and its loop with it.
+    with suppress(RuntimeError):
         loop.call_soon_threadsafe(done)

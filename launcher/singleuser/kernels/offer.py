@@ -10,12 +10,24 @@ from shlex import quote
 from typing import NamedTuple
 
 from launcher.singleuser.kernels.inquiry import Answer, Question
-from launcher.singleuser.kernels.interpreters import Interpreter, Place, interpreters, which
+from launcher.singleuser.kernels.interpreters import Interpreter, Place, interpreters, own, which
 from launcher.singleuser.kernels.kernel import CONNECTION_FILE, Kernel
 from launcher.singleuser.kernels.kernelspecs import Spec, kernelspecs
 from launcher.singleuser.kernels.languages import julia_kernel, r_kernel, r_question
 from launcher.singleuser.kernels.names import MAIN, names, slug
 from launcher.singleuser.kernels.venv import COLLECTION, Venv, identity
+
+
+def servers_kernel(place: Place, resources: str = "") -> Kernel:
+    """Return the kernel of the server's own Python, as the main one: it runs whatever else there is.
+
+    Args:
+        place: The session.
+        resources: The directory of the logo of Python kernels.
+    """
+    python = own(place.environments)
+    (alias,) = names([python.key])
+    return _python(place, python, None)._replace(name=MAIN, alias=alias, resources=resources)
 
 
 class Found(NamedTuple):
@@ -116,6 +128,9 @@ def _fix(place: Place, python: Interpreter, has: Sequence[str]) -> str:
         made = os.path.join(place.start, COLLECTION, slug(python.where))
         make = f"{program} -m venv --system-site-packages {quote(made)}"
         return f"{make} && {quote(f'{made}/bin/python')} -m pip install ipykernel"
+    if python.question is None:
+        # It is not theirs to change, nor is its program to be run without need.
+        return ""
     # A view's PYTHONPATH would make pip take the view's packages for those of the virtual environment.
     alone = f"{program} -I" if place.environments.user.get("PYTHONPATH") else program
     if "pip" in has:
@@ -124,8 +139,8 @@ def _fix(place: Place, python: Interpreter, has: Sequence[str]) -> str:
         return f"{quote(uv)} pip install --python {program} ipykernel"
     if "ensurepip" in has:
         return f"{alone} -m ensurepip && {alone} -m pip install ipykernel"
-    own = f"{quote(sys.executable)} -m pip --python {program} install ipykernel"
-    return own if find_spec("pip") else ""
+    others = f"{quote(sys.executable)} -m pip --python {program} install ipykernel"
+    return others if find_spec("pip") else ""
 
 
 def _main(place: Place, pythons: Sequence[Interpreter], made: Sequence[Kernel]) -> int:
@@ -138,12 +153,19 @@ def _main(place: Place, pythons: Sequence[Interpreter], made: Sequence[Kernel]) 
                 # A notebook runs better in JupyterLab's Python than not at all.
                 continue
             # What the advice leads to takes its place.
-            same = os.path.realpath(python.program)
-            for other, (each, its) in enumerate(zip(pythons, made, strict=True)):
-                if each.venv and each.venv.base == same and its.offered and not its.problem:
-                    return other
-            return index
+            helped = _helped(python, pythons, made)
+            return index if helped is None else helped
     return len(pythons) - 1
+
+
+def _helped(python: Interpreter, pythons: Sequence[Interpreter], made: Sequence[Kernel]) -> int | None:
+    """Return which one is the user's own virtual environment of a Python, and can run."""
+    same = os.path.realpath(python.program)
+    for index, (each, kernel) in enumerate(zip(pythons, made, strict=True)):
+        is_able = kernel.offered and not kernel.problem
+        if each.venv and is_able and each.venv.is_own() and each.venv.base == same:
+            return index
+    return None
 
 
 def _of_spec(place: Place, spec: Spec, python: Kernel | None) -> Kernel:

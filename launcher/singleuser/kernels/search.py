@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -10,10 +11,13 @@ from collections.abc import Callable, Sequence
 from launcher.singleuser.kernels.inquiry import Inquiry
 from launcher.singleuser.kernels.interpreters import Place
 from launcher.singleuser.kernels.kernel import Kernel
-from launcher.singleuser.kernels.offer import Found
+from launcher.singleuser.kernels.offer import Found, servers_kernel
 
 REPORT = "kernels.json"
 """Name of the file that tells what was found: a list of `name`, `title`, `program`, `problem` and `fix`."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Search:
@@ -26,11 +30,14 @@ class Search:
         resources: The directory of the logo of Python kernels.
 
     Attributes:
-        kernels: What is known so far.
+        kernels: What is known so far: before the first look the server's own Python alone, so that there is
+            always one that runs. Each look puts another list here, and none is changed.
+        has_looked: Whether `kernels` comes from a look.
     """
 
     def __init__(self, place: Place, usual: Sequence[str], directory: str, resources: str = "") -> None:
-        self.kernels: list[Kernel] = []
+        self.kernels: list[Kernel] = [servers_kernel(place, resources)]
+        self.has_looked = False
         self._place = place
         self._usual = usual
         self._directory = directory
@@ -53,8 +60,9 @@ class Search:
         """Look, ask, and report; several at a time are one after the other."""
         with self._lock:
             found = Found.of(self._place, self._usual)
-            if not self.kernels:
+            if not self.has_looked:
                 self.kernels = found.kernels(self._inquiry.known, self._resources)
+                self.has_looked = True
             self._inquiry.ask(found.questions())
             self.kernels = found.kernels(self._inquiry.known, self._resources)
             self._report()
@@ -69,6 +77,9 @@ class Search:
         def look() -> None:
             try:
                 self.run()
+            except Exception:  # noqa: BLE001 - whatever it is, there are other kernels
+                # What was known stays, and the next look may do better.
+                _log.exception("A look for kernels has failed.")
             finally:
                 done()
 

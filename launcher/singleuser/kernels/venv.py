@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from launcher.singleuser.environment import Environments
+from launcher.singleuser.kernels.reading import read
 
 COLLECTION = ".venvs"
 """A directory below the start directory whose entries are looked at, and where new ones are proposed."""
@@ -18,6 +21,7 @@ _COLLECTIONS = (COLLECTION, ".virtualenvs", "venvs", "virtualenvs", "envs")
 _USUAL = (".venv", "venv")
 _ENTRIES = 5000
 _LONGEST = 65536
+_VERSION = re.compile(r"[0-9]+\.[0-9]+")
 
 
 class Venv(NamedTuple):
@@ -37,16 +41,18 @@ class Venv(NamedTuple):
     def at(cls, path: str) -> Venv | None:
         """Return the virtual environment of a directory, or None if there is none."""
         try:
-            with open(f"{path}/pyvenv.cfg", encoding="utf-8", errors="replace") as file:
-                lines = file.read(_LONGEST).splitlines()
+            text = read(f"{path}/pyvenv.cfg", _LONGEST).decode(errors="replace")
         except OSError:
             return None
+        if "\0" in text:
+            return None
         values = {
-            key.strip().lower(): value.strip() for key, _, value in (each.partition("=") for each in lines)
+            key.strip().lower(): value.strip()
+            for key, _, value in (each.partition("=") for each in text.splitlines())
         }
         # The second is what virtualenv and uv write.
-        version = values.get("version") or values.get("version_info", "")
-        return cls(path, values.get("home", ""), ".".join(version.split(".")[:2]))
+        version = _VERSION.match(values.get("version") or values.get("version_info", ""))
+        return cls(path, values.get("home", ""), version[0] if version else "")
 
     @property
     def program(self) -> str:
@@ -66,10 +72,26 @@ class Venv(NamedTuple):
     def is_own(self) -> bool:
         """Tell whether nobody but its user, or root, could have made it."""
         try:
-            owners = {os.lstat(each).st_uid for each in (self.path, f"{self.path}/bin", self.program)}
+            return not self._strangers()
         except OSError:
             return False
-        return owners <= {0, os.getuid()}
+
+    def stranger(self) -> str:
+        """Return the name of another user who has made it, or empty."""
+        try:
+            number = min(self._strangers(), default=None)
+        except OSError:
+            return ""
+        if number is None:
+            return ""
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return str(number)
+
+    def _strangers(self) -> set[int]:
+        parts = (self.path, f"{self.path}/bin", self.program)
+        return {os.lstat(each).st_uid for each in parts} - {0, os.getuid()}
 
     def environment(self, environments: Environments) -> dict[str, str]:
         """Return the user's environment with this active, and its packages before those of any view."""
