@@ -13,7 +13,8 @@ from support import command_lines, eventually, missing
 from launcher.protocol import ScriptExit, parse_event
 from launcher.sandbox.scheduler import slurm_daemons
 from launcher.sandbox.scheduler.slurm import SlurmScheduler
-from launcher.singleuser.environment import KEPT, without_step
+from launcher.singleuser.environment import without_step
+from launcher.singleuser.isolation import KEPT
 
 __all__ = ["hub"]
 
