@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import traceback
-import warnings
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from launcher.protocol import (
     asked_to_stop,
     probe_proof,
 )
+from launcher.singleuser import vscode
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.session import Session
 from launcher.singleuser.tls import VARIABLES
@@ -229,8 +229,10 @@ def serve(session: Session) -> None:
         def get_extension_package(cls) -> str:
             return "jupyterhub"
 
-    if not session.answer.vscode:
-        _leave_out_vscode()
+    if session.answer.vscode:
+        vscode.use(session.environments)
+    else:
+        vscode.leave_out()
     try:
         SingleUser.launch_instance(session.answer.arguments)
     except LauncherError:
@@ -254,9 +256,3 @@ def _not_started(why: str) -> ServerFailed:
     return ServerFailed(
         "JupyterLab did not start.", why=why, todo="A broken file in ~/.jupyter is the usual cause."
     )
-
-
-def _leave_out_vscode() -> None:
-    """Make jupyter-vscode-proxy a module that is not there: jupyter-server-proxy does without such."""
-    sys.modules["jupyter_vscode_proxy"] = None  # type: ignore[assignment]
-    warnings.filterwarnings("ignore", message="entry_point .* import of jupyter_vscode_proxy halted")

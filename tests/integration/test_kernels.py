@@ -29,6 +29,22 @@ SHOW = "import os, sys, science; print(sys.executable, science.__file__, os.envi
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+# In VS Code's place: it tells what it sees.
+CODE_SERVER = """\
+#!{python} -I
+import http.server, json, os, sys
+(port,) = (word.partition("=")[2] for word in sys.argv if word.startswith("--port="))
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(dict(os.environ)).encode())
+
+http.server.HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+"""
+
+
 class Choosing:
     """A browser whose user wants another kernel than the one that the server begins with."""
 
@@ -206,3 +222,19 @@ async def test_what_was_found_stands_in_the_sessions_directory(site, alice, imag
     assert report["python3"]["program"] == f"{image}/default/bin/python3"
     assert "-m venv --system-site-packages" in report["python-prgenv-gnu-bare"]["fix"]
     assert os.path.basename(report["python-jupyterlab"]["program"]).startswith("python")  # noqa: PTH119
+
+
+async def test_vs_code_has_the_environment_of_kernels(site, alice, image):
+    code_server = site.state / "software/bin/code-server"
+    code_server.write_text(CODE_SERVER.format(python=interpreter(site)))
+    code_server.chmod(0o755)
+    await alice.start()
+    await alice.browser.open(f"{alice.server}lab")
+    seen = (await alice.browser.call("GET", f"{alice.server}vscode/")).json()
+    code_server.unlink()
+    kernels = json.loads(
+        "".join(await run(alice, "python3", "import json, os; print(json.dumps(dict(os.environ)))"))
+    )
+    same = ("PATH", "PYTHONPATH", "VIEW", "HOME", "UENV_VIEW", "JUPYTER_RUNTIME_DIR", "LAUNCHER_SESSION")
+    assert {name: seen[name] for name in same} == {name: kernels[name] for name in same}
+    assert not seen.get("PYTHONNOUSERSITE")

@@ -55,13 +55,13 @@ async def test_two_people_at_once_reach_only_their_own_server(site, person):
     assert (await bob.api("GET", f"users/{alice.name}/server/progress")).status_code in (403, 404)
 
 
-async def test_kernels_see_no_ticket_and_no_launcher_variable(site, person):
+async def test_kernels_see_no_ticket_and_of_the_launchers_variables_only_where_their_session_is(site, person):
     alice = await person()
     await alice.start()
     names = await alice.compute(
-        "import os; print(*[name for name in os.environ if name.startswith('LAUNCHER')])"
+        "import os; print(*sorted(name for name in os.environ if name.startswith('LAUNCHER')))"
     )
-    assert names == "\n"
+    assert names == "LAUNCHER_PYTHON LAUNCHER_SESSION\n"
 
 
 async def test_no_secret_is_in_scripts_arguments_or_logs(site, person):

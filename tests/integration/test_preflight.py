@@ -82,14 +82,17 @@ async def test_a_read_only_home_is_told(site, person, node):
     )
 
 
-async def test_a_full_directory_for_temporary_files_is_told(person, node):
+async def test_a_directory_for_temporary_files_that_takes_none_is_told_in_the_log_and_another_taken(
+    site, person, node
+):
     alice = await person()
-    node(
-        alice,
-        prologue="mkdir -p ~/job-tmp\nexport TMPDIR=~/job-tmp",
-        mounts="mount -t tmpfs -o size=4k none ~/job-tmp\necho > ~/job-tmp/full",
-    )
-    assert "There is no space left in the directory for temporary files" in await failed(alice)
+    node(alice, prologue="mkdir -p ~/job-tmp\nchmod 500 ~/job-tmp\nexport TMPDIR=~/job-tmp")
+    said = (await alice.start())[-1]
+    assert said.get("ready"), said["message"]
+    assert await alice.compute("import os; print(os.environ['TMPDIR'])") == "/tmp\n"
+    (job_id,) = await site.live_jobs(alice.name)
+    log = Path((await site.scheduler.job(job_id)).standard_output).read_text()
+    assert "job-tmp can't be used on this node (Permission denied), /tmp is used" in log
 
 
 async def test_a_user_environment_that_is_not_mounted_is_told(person, node):

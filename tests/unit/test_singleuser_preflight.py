@@ -226,19 +226,29 @@ class TestTemporaryFiles:
         assert check_temporary(str(tmp_path)) == str(tmp_path)
         assert [each.name for each in tmp_path.iterdir()] == ["home"]
 
-    def test_a_full_one_is_told(self):
-        said = in_own_mounts("mount -t tmpfs -o size=4k none /tmp\necho > /tmp/full", 'check_temporary("")')
-        assert said == (
-            "There is no space left in the directory for temporary files /tmp.\n"
-            "No space left on device. It is on /tmp (tmpfs), which has 0 MB free.\n"
+    @pytest.fixture
+    def mounted(self, tmp_path):
+        """Return a function that checks a usual directory on which a script has mounted something."""
+        # Not on /tmp itself: this checkout may lie there.
+        usual = tmp_path / "tmp"
+        usual.mkdir()
+        call = f'(check_temporary.__globals__.update(TEMPORARY="{usual}"), check_temporary(""))'
+        return lambda script: in_own_mounts(script.replace("TMP", str(usual)), call).replace(
+            str(usual), "TMP"
+        )
+
+    def test_a_full_one_is_told(self, mounted):
+        assert mounted("mount -t tmpfs -o size=4k none TMP\necho > TMP/full") == (
+            "There is no space left in the directory for temporary files TMP.\n"
+            "No space left on device. It is on TMP (tmpfs), which has 0 MB free.\n"
             "Press Start again to get another node; if it stays so, delete files of yours there, or tell the "
             "site's support.\n"
         )
 
-    def test_a_read_only_one_is_told(self):
-        said = in_own_mounts("mount -t tmpfs -o ro none /tmp", 'check_temporary("")')
+    def test_a_read_only_one_is_told(self, mounted):
+        said = mounted("mount -t tmpfs -o ro none TMP")
         what = (
-            "On this node nothing can be written to the directory for temporary files /tmp: it is read-only."
+            "On this node nothing can be written to the directory for temporary files TMP: it is read-only."
         )
         assert said.startswith(f"{what}\n")
 
