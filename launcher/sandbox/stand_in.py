@@ -29,7 +29,7 @@ from launcher.protocol import (
     asked_to_stop,
     probe_proof,
 )
-from launcher.singleuser import entry
+from launcher.singleuser import ahead, entry
 from launcher.singleuser.listener import Listener
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.session import Session
@@ -42,6 +42,7 @@ _MAX_BODY = 1024
 def main() -> int:
     """Run the entry point with this module where it looks for JupyterLab; return the exit code."""
     sys.modules["launcher.singleuser.server"] = sys.modules[__name__]
+    ahead.MODULES = ()
     return entry.run(sys.argv[1:])
 
 

@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-MODULES = (
+MODULES: tuple[str, ...] = (
     "tornado.web",
     "zmq",
     "jsonschema",
