@@ -152,7 +152,8 @@ class Reporter(threading.Thread):
             pause = min(pause * 2, 15.0)
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        self.note(ENDING[signal.Signals(number)], "The job was told to end before its session began.")
+        # Without a word of its own: why it was sent is Slurm's to say.
+        self.note(ENDING[signal.Signals(number)])
         raise SystemExit(128 + number)
 
     def _unwanted(self) -> None:

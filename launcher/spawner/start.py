@@ -248,6 +248,8 @@ class Start:
     async def _why_ended(self, said: str) -> failure.LaunchFailed:
         """Return why a job ended: what its node said, else what Slurm says, else its script's exit code."""
         job_id = self._record.job_id
+        if said in ("terminated", "walltime"):  # by a signal: Slurm knows why that was sent
+            said = ""
         within = _LAST_STATUS if job_id and not said else 0.0
         status, log = await asyncio.gather(self._jobs.dead(job_id, within), self._jobs.log_tail(job_id))
         return failure.job_ended(job_id, status, said=said, exit_code=self._launch.exit_code, log=log)

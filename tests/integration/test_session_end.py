@@ -261,7 +261,7 @@ async def test_a_server_that_is_told_to_end_before_it_listens_says_so(session, s
         failed = (await alice.start())[-1]
     finally:
         config.unlink()
-    assert "The job was told to end before its session began." in failed["message"]
+    assert "It was told to end" in failed["message"]
     await eventually(alice.no_jobs)
 
 
