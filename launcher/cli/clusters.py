@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from launcher.cli.cluster_path import (
 )
 from launcher.cli.extra import reads_cluster_files
 from launcher.cli.problems import plain
+from launcher.cli.rows import print_rows
 from launcher.errors import InvalidFile
 
 
@@ -67,7 +67,7 @@ def _list(directory: Path, *, as_json: bool) -> bool:
     if as_json:
         _print_json({"directory": str(directory), "clusters": found})
     else:
-        _print_rows(
+        print_rows(
             [
                 (
                     one["name"],
@@ -97,21 +97,7 @@ def _show(path: Path, *, as_json: bool) -> None:
         return
     for number, table in enumerate(overview(cluster)):
         click.echo(f"{chr(10) if number else ''}{click.style(table.title, bold=True)}")
-        _print_rows(table.rows, table.header, indent="  ")
-
-
-def _print_rows(rows: Sequence[tuple[str, ...]], header: tuple[str, ...], indent: str = "") -> None:
-    """Print columns, each as wide as it must be; the last of a row may be of any width."""
-    lines = [header, *rows] if header else list(rows)
-    widths = [
-        max((len(line[column]) for line in lines if len(line) > column + 1), default=0)
-        for column in range(max(map(len, lines)))
-    ]
-    for line in lines:
-        *cells, last = line
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-        text = f"{indent}{'  '.join([*padded, last])}".rstrip()
-        click.echo(click.style(text, dim=True) if header and line is header else text)
+        print_rows(table.rows, table.header, indent="  ")
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from launcher.cli.rows import print_rows
 from launcher.errors import UsageError
 
 _PATIENCE = 3
@@ -49,7 +50,7 @@ def session(*, as_json: bool) -> None:
             click.echo()
         if title:
             click.secho(title, bold=True)
-        _print_rows(rows, indent="  " if title else "")
+        print_rows(rows, indent="  " if title else "")
 
 
 def _told() -> dict[str, Any]:
@@ -176,18 +177,3 @@ def _plain(text: str) -> str:
     encoding = sys.stdout.encoding or "utf-8"
     shown = "".join(each if each.isprintable() else "?" for each in text)
     return shown.encode(encoding, "replace").decode(encoding)
-
-
-def _print_rows(rows: Sequence[tuple[str, ...]], indent: str) -> None:
-    """Print columns, each as wide as it must be; the last of a row may be of any width."""
-    columns = max(map(len, rows))
-    lengths = [[len(click.unstyle(cell)) for cell in row] for row in rows]
-    widths = [
-        max((line[column] for line in lengths if len(line) > column + 1), default=0)
-        for column in range(columns)
-    ]
-    for row, line in zip(rows, lengths, strict=True):
-        padded = [
-            cell + " " * (width - length) for cell, width, length in zip(row[:-1], widths, line, strict=False)
-        ]
-        click.echo(f"{indent}{'  '.join([*padded, row[-1]])}")

@@ -14,7 +14,6 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 from types import FrameType
@@ -31,7 +30,7 @@ from launcher.protocol import (
 )
 from launcher.singleuser import ahead, entry
 from launcher.singleuser.listener import Listener
-from launcher.singleuser.reporter import Reporter
+from launcher.singleuser.reporter import ENDING, Reporter
 from launcher.singleuser.session import Session
 from launcher.singleuser.tls import VARIABLES
 
@@ -52,16 +51,12 @@ def serve(session: Session) -> None:
     # Unlike an event, it takes a signal that interrupts another: Slurm and the script both send one.
     ended: SimpleQueue[None] = SimpleQueue()
 
-    def ends(reason: str) -> Callable[[int, FrameType | None], None]:
-        def end(_number: int, _frame: FrameType | None) -> None:
-            if reporter.reason == "exit":
-                reporter.reason = reason
-            ended.put(None)
+    def end(number: int, _frame: FrameType | None) -> None:
+        reporter.note(ENDING[signal.Signals(number)])
+        ended.put(None)
 
-        return end
-
-    signal.signal(signal.SIGTERM, ends("terminated"))
-    signal.signal(signal.SIGUSR1, ends("walltime"))
+    for number in ENDING:
+        signal.signal(number, end)
     server = _Server(answer, listener, reporter)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     reporter.send(EventKind.READY, address=listener.address, port=listener.port)
@@ -122,8 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(403, "{}")
             return
         self._prove(202, nonce)
-        if self.server.reporter.reason == "exit":
-            self.server.reporter.reason = "stopped"
+        self.server.reporter.note("stopped")
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _prove(self, status: int, nonce: str) -> None:

@@ -62,13 +62,11 @@ class Environments(NamedTuple):
         views = loaded_views(images, environment, sys.prefix)
         job = without_step(environment)
         # uenv itself may have loaded them, and lines of the batch script may have changed them since.
-        loaded = [view.patch.is_loaded(job) for view in views]
-        user = Patch.merged(view.patch for view, is_ in zip(views, loaded, strict=True) if not is_).applied(
-            job
-        )
+        loaded = [view for view in views if view.patch.is_loaded(job)]
+        user = Patch.merged(view.patch for view in views if view not in loaded).applied(job)
         bare = job
-        for view, is_ in zip(reversed(views), reversed(loaded), strict=True):
-            bare = view.patch.undone(bare, view.mount) if is_ else bare
+        for view in reversed(loaded):
+            bare = view.patch.undone(bare, view.mount)
         server = {name: value for name, value in bare.items() if not is_foreign(name)}
         server["PYTHONNOUSERSITE"] = "1"
         server["PATH"] = _first(f"{sys.prefix}/bin", server.get("PATH", os.defpath))
@@ -83,6 +81,11 @@ class Environments(NamedTuple):
         """Set variables in all of them."""
         for each in (self.server, self.user, self.bare):
             each.update(variables)
+
+
+def added(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what JupyterLab has added to the server's environment to make that of a program."""
+    return {name: value for name, value in environment.items() if os.environ.get(name) != value}
 
 
 def without_step(environment: Mapping[str, str]) -> dict[str, str]:

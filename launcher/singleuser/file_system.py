@@ -1,10 +1,11 @@
-"""File systems: whether one takes what is written, and what to call it in words."""
+"""File systems: whether one takes what is written, what lies where, and what to call it in words."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,8 +30,8 @@ class FileSystem(NamedTuple):
     @classmethod
     def of(cls, path: str) -> FileSystem | None:
         """Return the one in which a path lies, which need not be there, or None where that can't be told."""
-        real = f"{os.path.realpath(path).rstrip('/')}/"
-        found = [each for each in mounts() if real.startswith(f"{each.mount.rstrip('/')}/")]
+        real = os.path.realpath(path)
+        found = [each for each in mounts() if is_below(real, each.mount)]
         # Of two at the same place the later one hides the earlier.
         return max(reversed(found), key=lambda each: len(each.mount), default=None)
 
@@ -48,6 +49,29 @@ def mounts() -> Iterator[FileSystem]:
                 yield FileSystem(mount, fields[fields.index("-", 6) + 1])
     except (OSError, ValueError, IndexError):
         return
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Tell whether a path is a directory, or below it."""
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
+
+
+def read(path: str, most: int) -> bytes:
+    """Return how a regular file begins.
+
+    Args:
+        path: Where it is.
+        most: How many bytes to read.
+
+    Raises:
+        OSError: If it can't be read, or is not a regular file.
+    """
+    # Opening a pipe that nobody writes to would wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is not a regular file.")
+        return file.read(most)
 
 
 def write_somewhere(directory: str) -> None:

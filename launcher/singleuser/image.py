@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from launcher.errors import PreflightFailed
+from launcher.singleuser.file_system import is_below
 from launcher.singleuser.view import Patch
 
 MOUNTS = "UENV_MOUNT_LIST"
@@ -85,7 +86,7 @@ def loaded_views(images: list[Image], environment: Mapping[str, str], own: str) 
     return views or [
         _view(image, image.default_view)
         for image in images
-        if image.default_view and not f"{own}/".startswith(f"{image.mount}/")
+        if image.default_view and not is_below(own, image.mount)
     ]
 
 

@@ -83,15 +83,9 @@ def _programs(mount: str, folders: list[str]) -> Iterator[str]:
 def _machine(path: str) -> str | None:
     """Return what a program is made for, or None if it is none, or none that is known."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        head = file_system.read(path, 20)
     except OSError:
         return None
-    try:
-        head = os.read(file, 20)
-    except OSError:
-        return None
-    finally:
-        os.close(file)
     if len(head) < 20 or not head.startswith(b"\x7fELF"):
         return None
     return _MACHINES.get(int.from_bytes(head[18:20], "big" if head[5] == 2 else "little"))

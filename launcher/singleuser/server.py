@@ -217,13 +217,8 @@ def serve(session: Session) -> None:
         NoPort: If it can't listen any more.
     """
 
-    class NodeServer(_NodeServer):
-        pass
-
-    NodeServer.session = session
-
     class SingleUser(JupyterHubSingleUser):
-        serverapp_class = NodeServer
+        serverapp_class = type("NodeServer", (_NodeServer,), {"session": session})
 
         @classmethod
         def get_extension_package(cls) -> str:

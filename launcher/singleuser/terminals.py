@@ -11,7 +11,7 @@ from typing import Any
 
 from jupyter_server_terminals.terminalmanager import TerminalManager
 
-from launcher.singleuser.environment import Environments
+from launcher.singleuser.environment import Environments, added
 
 _NO_SHELLS = ("false", "nologin")
 
@@ -23,9 +23,7 @@ class Terminals(TerminalManager):
 
     def make_term_env(self, *arguments: Any, **kwargs: Any) -> dict[str, str]:
         """Return a terminal's environment: the user's, with what makes it a terminal."""
-        made = super().make_term_env(*arguments, **kwargs)
-        added = {name: value for name, value in made.items() if os.environ.get(name) != value}
-        return self.environments.user | added
+        return self.environments.user | added(super().make_term_env(*arguments, **kwargs))
 
 
 def shell(environment: Mapping[str, str]) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from launcher.singleuser.file_system import is_below
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPANSION = re.compile(r"\$\{@(.*?)(@\}|\Z)", re.DOTALL)
 _OPERATIONS = ("prepend", "append", "set", "unset")
@@ -99,9 +101,7 @@ class Patch(NamedTuple):
                 del changed[name]
         for name in self.lists:
             if name in changed:
-                added = {
-                    field for field in self._added(name, environment) if f"{field}/".startswith(f"{mount}/")
-                }
+                added = {field for field in self._added(name, environment) if is_below(field, mount)}
                 left = [field for field in changed[name].split(":") if field and field not in added]
                 _put(changed, name, ":".join(left) or None)
         return changed

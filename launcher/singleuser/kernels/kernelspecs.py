@@ -11,9 +11,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from launcher.singleuser.file_system import is_below, read
 from launcher.singleuser.kernels.interpreters import Place, which
-from launcher.singleuser.kernels.reading import read
-from launcher.singleuser.kernels.venv import is_below
 
 _KERNELS = "share/jupyter/kernels"
 _LONGEST = 1024 * 1024

@@ -16,7 +16,7 @@ from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 from traitlets import default
 
-from launcher.singleuser.environment import Environments
+from launcher.singleuser.environment import Environments, added
 from launcher.singleuser.kernels.interpreters import Place
 from launcher.singleuser.kernels.kernel import Kernel
 from launcher.singleuser.kernels.search import Search
@@ -157,9 +157,8 @@ class Kernels(AsyncMappingKernelManager):
             NoSuchKernel: If there is none of this name.
         """
         name = kernel_name or self.default_kernel_name
-        added = {name: value for name, value in (env or {}).items() if os.environ.get(name) != value}
-        environment = await self._environment(name)
-        return str(await super().start_kernel(kernel_name=name, env=environment | added, **kwargs))
+        environment = await self._environment(name) | added(env or {})
+        return str(await super().start_kernel(kernel_name=name, env=environment, **kwargs))
 
     async def _environment(self, name: str) -> dict[str, str]:
         specs = self.kernel_spec_manager

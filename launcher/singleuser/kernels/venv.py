@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from launcher.singleuser.environment import Environments
-from launcher.singleuser.kernels.reading import read
+from launcher.singleuser.file_system import is_below, read
 
 COLLECTION = ".venvs"
 """A directory below the start directory whose entries are looked at, and where new ones are proposed."""
@@ -130,11 +130,6 @@ def identity(program: str) -> str:
     """Return what is the same for all paths of a Python: its virtual environment, or else itself."""
     root = os.path.dirname(os.path.dirname(program))
     return os.path.realpath(root if os.path.exists(f"{root}/pyvenv.cfg") else program)
-
-
-def is_below(path: str, directory: str) -> bool:
-    """Tell whether a path is a directory, or below it."""
-    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
 
 
 def venvs_below(start: str, *, most: int = 600, seconds: float = 2.0) -> list[Venv]:
