@@ -62,6 +62,9 @@ _ADDRESS = re.compile(r"[0-9A-Za-z:]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z:])?")
 _INTERFACE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.:-]{0,14})?")
 _PATH = re.compile(r"/[^\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]{0,4095}")
 
+_MAYBE_PATH = re.compile(rf"({_PATH.pattern})?")
+_MAX_SECONDS = 10**9
+
 _HANDED_ON = re.compile(r"[^\0\ud800-\udc7f\udd00-\udfff]*")
 """What a process can be given: no NUL, and no half of a character that stands for no byte (PEP 383)."""
 
@@ -157,6 +160,10 @@ class ClaimAnswer(NamedTuple):
         title: Name of the environment, for people.
         kind: What the environment is: `uenv`, `container` or `host`.
         images: Mount point → label or path of each uenv image that the session must have.
+        log: Absolute path of the job's log, or empty where nobody knows.
+        proxy: Whether `/proxy/<port>` hands on to ports of the user's programs.
+        warnings: Minutes before the session ends at which its user is told.
+        end_warning: Seconds before the job's time is over at which the server ends.
     """
 
     launch_id: str
@@ -175,6 +182,10 @@ class ClaimAnswer(NamedTuple):
     title: str = ""
     kind: str = ""
     images: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    log: str = ""
+    proxy: bool = False
+    warnings: list[int] = []  # noqa: RUF012 - nobody changes it
+    end_warning: int = 60
 
     def __repr__(self) -> str:
         return _shown(self, "launch_key", "environment")
@@ -435,7 +446,8 @@ def parse_claim_answer(body: bytes) -> ClaimAnswer:
         ProtocolError: If it is none, as when a proxy in between answered in the hub's place.
     """
     fields = _Fields(body, limit=_MAX_ANSWER)
-    fields.values = {"tls": None, "cluster": "", "title": "", "kind": "", "images": {}} | fields.values
+    # What an older hub does not say has its default.
+    fields.values = ClaimAnswer._field_defaults | fields.values
     return ClaimAnswer(
         launch_id=fields.text("launch_id", _LAUNCH_ID),
         launch_key=fields.text("launch_key", _HEX64),
@@ -453,6 +465,10 @@ def parse_claim_answer(body: bytes) -> ClaimAnswer:
         title=fields.prose("title"),
         kind=fields.prose("kind"),
         images=fields.mapping("images", _PATH),
+        log=fields.text("log", _MAYBE_PATH),
+        proxy=fields.boolean("proxy"),
+        warnings=_minutes(fields.take("warnings")),
+        end_warning=fields.number("end_warning", 0, _MAX_SECONDS),
     )
 
 
@@ -488,6 +504,13 @@ def _ports(value: Any) -> tuple[int, int] | None:
     if not 1 <= first <= last <= 65535:
         raise ProtocolError("ports: not a range from 1 to 65535")
     return first, last
+
+
+def _minutes(value: Any) -> list[int]:
+    numbers: list[Any] = value if isinstance(value, list) else [None]
+    if not all(type(each) is int and 0 < each <= _MAX_SECONDS for each in numbers):
+        raise ProtocolError("warnings: not a list of minutes")
+    return numbers
 
 
 def _tls(value: Any) -> Tls | None:

@@ -24,7 +24,6 @@ import os
 from oauthenticator.generic import GenericOAuthenticator
 
 c = get_config()
-c.JupyterHub.load_roles = [{{"name": "limited-admin", "scopes": ["self", "list:users"], "users": set()}}]
 c.Authenticator.allow_all = True
 c.Authenticator.auth_refresh_age = 250
 c.Authenticator.enable_auth_state = True
@@ -82,8 +81,6 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 c.JupyterHub.concurrent_spawn_limit = 64
 c.Spawner.consecutive_failure_limit = 5
-c.JupyterHub.services = []
-c.JupyterHub.load_roles = []
 c.CryptKeeper.keys = ["0" * 64]
 for app, cfg in {config!r}.items():
     c[app].update(cfg)

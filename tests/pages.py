@@ -23,11 +23,16 @@ async def another(chromium: Browser, **settings: Any) -> AsyncIterator[Page]:
         await context.close()
 
 
-async def open_form(page: Page, site: Site, name: str) -> None:
-    """Log in and go to the form."""
-    await page.goto(site.url)
+async def log_in(page: Page, site: Site, name: str, path: str = "") -> None:
+    """Log in, on the way to a page of the site."""
+    await page.goto(f"{site.url}{path}")
     await page.get_by_role("button", name=re.compile("sign in", re.IGNORECASE)).click()
     await page.locator("[name=username]").fill(name)
     await page.locator("[name=password]").fill(site.accounts[name].password)
     await page.get_by_role("button").click()
+
+
+async def open_form(page: Page, site: Site, name: str) -> None:
+    """Log in and go to the form."""
+    await log_in(page, site, name)
     await page.get_by_role("heading", name="Server Options").wait_for()

@@ -20,6 +20,7 @@ import pytest
 from launcher.check.browser import Browser
 from launcher.check.session import Kernel
 from launcher.check.visit import Visit
+from launcher.protocol import SIGNATURE_HEADER, Event, EventKind, derive_launch_key, encode, sign
 from launcher.sandbox.accounts import Account
 from launcher.sandbox.scheduler import slurm_daemons
 from launcher.sandbox.site import Site
@@ -218,6 +219,19 @@ def saved_record(site: Site, name: str) -> dict[str, Any]:
     with contextlib.closing(sqlite3.connect(site.state / "hub/jupyterhub.sqlite")) as database:
         query = "select s.state from spawners s join users u on u.id = s.user_id where u.name = ?"
         return json.loads(database.execute(query, (name,)).fetchone()[0])["launch"]
+
+
+async def node_says(site: Site, name: str, reason: str, **facts: Any) -> None:
+    """Have the node of somebody's server say that it ends, as nobody else can."""
+    launch_id = saved_record(site, name)["launch_id"]
+    secret = bytes.fromhex((site.state / "hub/cookie_secret").read_text().strip())
+    # Above whatever the node itself has sent.
+    body = encode(Event(launch_id, EventKind.STOPPING, 10**9, reason=reason, **facts))
+    signature = sign(derive_launch_key(secret, launch_id), body)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        url = f"{site.url}hub/api/launcher/events"
+        answer = await client.post(url, content=body, headers={SIGNATURE_HEADER: signature})
+        assert answer.status_code in (200, 410)
 
 
 @contextlib.contextmanager

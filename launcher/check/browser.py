@@ -142,13 +142,19 @@ class Browser(AbstractAsyncContextManager["Browser"]):
             async with request as answer:
                 yield _json_events(answer.aiter_lines()) if answer.is_success else None
 
-    async def connect(self, url: str) -> WebSocketClientConnection:
+    async def connect(self, url: str, *, origin: str = "") -> WebSocketClientConnection:
         """Open the websocket at an http(s) address.
+
+        Args:
+            url: The address.
+            origin: The site whose page asks for it; by default the address's own.
 
         Raises:
             CheckFailed: It can't be opened.
         """
-        headers = _SOCKET | {"Origin": _origin(url), "Cookie": self._cookies(url)} | self._authorization(url)
+        here = _SOCKET | {"Origin": _origin(url)}
+        elsewhere = {"Sec-Fetch-Site": "cross-site", "Origin": origin}
+        headers = (elsewhere if origin else here) | {"Cookie": self._cookies(url)} | self._authorization(url)
         request = HTTPRequest(
             re.sub("^http", "ws", url),
             headers=headers,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,12 +15,7 @@ import click
 
 from launcher.cli.rows import print_rows
 from launcher.errors import UsageError
-
-_PATIENCE = 3
-"""Seconds for which Slurm is asked how long the job has left."""
-
-_LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
-_NO_LIMIT, _OVER = "UNLIMITED", "INVALID"
+from launcher.job_end import asked
 
 
 @click.command()
@@ -30,18 +24,19 @@ def session(*, as_json: bool) -> None:
     """Tell what this session has: job, node, time left, images, kernels.
 
     It is for terminals and notebooks of a session that JupyterHub has started. Slurm is asked how long the
-    job has left; if it does not answer, what it said when the job began counts.
+    job has left; if it does not answer, what it said when the job began counts. The session ends a little
+    earlier, so that all can be saved.
 
     \b
     Examples:
       launcher session
       launcher session --json
-      launcher session --json | jq .job.time_left    seconds until the job ends
+      launcher session --json | jq .time_left    seconds until the session ends
 
     Exit code 0, 2 for a wrong command line or outside of a session.
     """  # noqa: D301 - click's mark is the character itself
     told = _told()
-    told["job"] |= _end(told["job"])
+    told |= _time_left(told["job"], told["end_warning"])
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
@@ -79,38 +74,20 @@ def _told() -> dict[str, Any]:
     return told
 
 
-def _end(job: dict[str, Any]) -> dict[str, Any]:
-    """Return when a job ends and how long that is, in seconds and in words."""
-    answer, now, end = _asked_of_slurm(job["id"]), int(time.time()), job["end"]
-    if found := _LEFT.fullmatch(answer):
-        days, hours, minutes, seconds = (int(each or 0) for each in found.groups())
-        end = now + ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-    elif answer == _OVER:
-        end = now
-    elif answer == _NO_LIMIT:
-        end = None
-    left = None if end is None else max(0, end - now)
-    words = "no limit" if answer == _NO_LIMIT else _words(left)
-    return {"end": end, "time_left": left, "time_left_words": words}
-
-
-def _asked_of_slurm(job_id: str) -> str:
-    """Return squeue's word for how long a job has left, or nothing: an admin may have moved its end."""
-    # A user's defaults for squeue could hide the job.
-    hiding = ("SQUEUE_", "SLURM_CLUSTERS")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(hiding)}
-    try:
-        done = subprocess.run(
-            ["squeue", "--noheader", f"--jobs={job_id}", "--format=%L"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode(errors="replace").strip()
+def _time_left(job: dict[str, Any], early: float) -> dict[str, Any]:
+    """Return when a session ends that ends so many seconds before its job, and how long that is."""
+    end, known = job["end"], job["end"] is not None
+    with contextlib.suppress(LookupError):
+        end, known = asked(job["id"]), True
+    ends = None if end is None else int(end - early)
+    left = None if ends is None else max(0, ends - int(time.time()))
+    words = "no limit" if known and left is None else _words(left)
+    return {
+        "job": job | {"end": None if end is None else int(end)},
+        "ends": ends,
+        "time_left": left,
+        "time_left_words": words,
+    }
 
 
 def _words(seconds: int | None) -> str:
@@ -150,11 +127,11 @@ def _facts(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     of = "" if job["nodes"] in ("", told["node"]) else f" (of {job['nodes']})"
     yield "node", f"{told['node']}{of}"
     until = (
-        f", until {time.strftime('%Y-%m-%d %H:%M %Z', time.localtime(job['end']))}"
-        if job["time_left"]
+        f", until {time.strftime('%Y-%m-%d %H:%M %Z', time.localtime(told['ends']))}"
+        if told["time_left"]
         else ""
     )
-    yield "time left", f"{job['time_left_words']}{until}"
+    yield "time left", f"{told['time_left_words']}{until}"
     yield "started in", told["start_directory"]
     yield "hub", told["hub"]
 

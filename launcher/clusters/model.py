@@ -149,7 +149,7 @@ class Idle(Part):
     """When a server and its kernels end by themselves; without a number never."""
 
     server: Minutes | None = None
-    """A server without kernels, terminals or requests ends after so many minutes."""
+    """A server that nobody uses ends after so many minutes; its user is warned before."""
     kernel: Minutes | None = None
     """A kernel that nobody is connected to and that runs nothing ends after so many minutes."""
 
@@ -231,8 +231,12 @@ class Cluster(Part):
 
     vscode: Switch = True
     """Whether JupyterLab offers VS Code, where the environment has it."""
+    proxy: Switch = False
+    """Whether `/proxy/<port>` of a server hands on to ports that its user's programs listen on."""
     idle: Idle = Idle()
     """What happens to sessions that nobody uses."""
+    warnings: tuple[Minutes, ...] = (30, 10, 2)
+    """Minutes before a session ends at which its user is told, in JupyterLab; `[]` for never."""
     end_warning: Seconds = 60
     """Seconds before the end of a session's time at which its server is told to save and end."""
     links: tuple[OptionName, ...] = ()
@@ -301,6 +305,9 @@ class Cluster(Part):
                 )
         if self.end_warning >= 60 * shortest:
             yield ("end_warning",), f"is as long as the shortest session, {shortest} minutes"
+        for position, minutes in enumerate(self.warnings):
+            if minutes in self.warnings[:position]:
+                yield ("warnings", position), f"{minutes} stands here a second time"
 
     def _resources(self) -> Iterator[tuple[Place, str]]:
         if isinstance(self.accounts, Words) and "firecrest" in map(str.lower, self.accounts.choices):

@@ -197,9 +197,12 @@ def _network(cluster: Cluster) -> Iterator[tuple[str, str]]:
 def _sessions(cluster: Cluster) -> Iterator[tuple[str, str]]:
     idle = cluster.idle
     yield "VS Code", "offered" if cluster.vscode else "not offered"
+    yield "/proxy/<port>", "handed on" if cluster.proxy else "off"
     yield "idle server ends", f"after {duration(idle.server)}" if idle.server else "never"
     yield "idle kernel ends", f"after {duration(idle.kernel)}" if idle.kernel else "never"
-    yield "end announced", f"{cluster.end_warning} s before"
+    told = [duration(minutes) for minutes in cluster.warnings]
+    yield "users warned", f"{', '.join(told)} before the end" if told else "never"
+    yield "server ends", f"{cluster.end_warning} s before its job's time is over"
 
 
 def _notices(cluster: Cluster) -> Iterator[tuple[str, str]]:

@@ -38,7 +38,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Environments": ("environments", "tools", "uenv", "launcher"),
     "Batch script": ("template", "prologue", "epilogue"),
     "Nodes": ("node_addresses", "ports", "hub_ca", "claim_timeout"),
-    "Session": ("vscode", "idle", "end_warning", "links"),
+    "Session": ("vscode", "proxy", "idle", "warnings", "end_warning", "links"),
     "Notices": ("announcements", "maintenance"),
 }
 """Heading → the keys below it; each key of a cluster file stands under one."""

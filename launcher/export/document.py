@@ -89,7 +89,6 @@ def _variables(kind: Kind, cluster: Cluster, files: list[Embedded]) -> dict[str,
         "files": files,
         "settings": chosen,
         "start_timeout": next(each.value for each in chosen if each.name == "start_timeout"),
-        "idle_seconds": 60 * (cluster.idle.server or 0),
     }
 
 

@@ -107,8 +107,7 @@ class Jobs:
             async with asyncio.timeout(within):
                 while (await follower.next_look()).verdict is not Verdict.DEAD:
                     pass
-        known = follower.known
-        return known.status or JobStatus("") if known.verdict is Verdict.DEAD else None
+        return follower.known.final
 
     def follow(
         self, job_id: str, pace: Sequence[float], told: Callable[[], None] = lambda: None

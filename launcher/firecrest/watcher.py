@@ -72,6 +72,13 @@ class Known:
         said = self.status.verdict if self.status else Verdict.UNKNOWN
         return Verdict.UNKNOWN if self.problem and said is not Verdict.DEAD else said
 
+    @property
+    def final(self) -> JobStatus | None:
+        """The last state of a job that is over, an empty one if the scheduler did not tell; else None."""
+        if self.verdict is not Verdict.DEAD:
+            return None
+        return self.status if self.status and self.status.verdict is Verdict.DEAD else JobStatus("")
+
     def saw(self, status: JobStatus) -> None:
         """Note an answer."""
         self._absent = 0

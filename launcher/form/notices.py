@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from launcher.clusters import Cluster
+from launcher.words.ended import Ended
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Notice:
         level: How it looks.
         start: Beginning of a maintenance that is still to come, in seconds since 1970; else None.
         begins: The same in words.
+        log: The end of a job's log, folded away below it; lines of any characters.
     """
 
     text: str
     level: Literal["info", "warning", "danger"] = "info"
     start: int | None = None
     begins: str = ""
+    log: str = ""
 
 
 def notices(cluster: Cluster, now: datetime) -> tuple[Notice, ...]:
@@ -55,6 +58,11 @@ def notices(cluster: Cluster, now: datetime) -> tuple[Notice, ...]:
         start = int(each.start.timestamp())
         found.append(Notice(said, "warning" if near else "info", start, _moment(each.start)))
     return tuple(found)
+
+
+def last_session(ended: Ended, now: datetime) -> Notice:
+    """Return what a user is told whose last session ended by itself."""
+    return Notice(ended.words(now.timestamp()), log="\n".join(ended.log_lines))
 
 
 def accounts_unknown(problem: str) -> Notice:

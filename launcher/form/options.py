@@ -19,6 +19,7 @@ from launcher.errors import InvalidOptions
 from launcher.firecrest.jobs import Access
 from launcher.form.accounts import AccountBook
 from launcher.form.files import static_url
+from launcher.form.last_session import LastSessions
 from launcher.form.page import Offered, form_variables
 from launcher.form.sent import CLUSTER, SENT, NothingChosenError, Sent, sent_options
 from launcher.form.template import FormTemplate
@@ -47,6 +48,7 @@ class UserOptions(LoggingConfigurable):
     """The part of a spawner that knows what its user may ask for, and has asked for."""
 
     user: Any
+    name: Any
     hub: Any
     orm_spawner: Any
 
@@ -123,6 +125,7 @@ class UserOptions(LoggingConfigurable):
             admin=self.user.admin,
             remembered=self.orm_spawner.user_options,
             sent=SENT.get(),
+            ended=LastSessions.of(self.user.settings).told(self.user, self.name),
         )
         variables["style_url"] = static_url(self.hub.base_url, "form.css")
         variables["script_url"] = static_url(self.hub.base_url, "form.js")

@@ -11,8 +11,9 @@ from launcher.clusters import Cluster, UserAccounts, fields, parse_options
 from launcher.clusters.fields import MAX_TYPED
 from launcher.errors import InvalidOptions
 from launcher.form.control import Control, Problem
-from launcher.form.notices import Notice, accounts_unknown, notices, withheld_cluster
+from launcher.form.notices import Notice, accounts_unknown, last_session, notices, withheld_cluster
 from launcher.form.sent import CLUSTER, Sent, sent_name
+from launcher.words.ended import Ended
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def form_variables(
     admin: bool = False,
     remembered: Any = None,
     sent: Sent | None = None,
+    ended: Ended | None = None,
 ) -> dict[str, Any]:
     """Return what the form's template sees.
 
@@ -81,6 +83,7 @@ def form_variables(
         admin: Whether the user may see why.
         remembered: The options of the user's last start; what is no longer possible is left out.
         sent: What the page sent that is being answered; it is shown as it was.
+        ended: How the user's last session ended, if it did by itself.
     """
     several = len(offered) > 1
     given = sent.options if sent else remembered
@@ -104,7 +107,8 @@ def form_variables(
             )
         )
     shown = next(panel for panel in panels if panel.chosen)
-    told = [withheld_cluster(name, admin=admin) for name in withheld]
+    told = [last_session(ended, now)] if ended else []
+    told += [withheld_cluster(name, admin=admin) for name in withheld]
     variables = {
         "user": user,
         "panels": panels,

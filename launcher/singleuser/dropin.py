@@ -191,6 +191,8 @@ class DropIn(NamedTuple):
             ports=None,
             start_directory=start,
             vscode=True,
+            proxy=True,
+            warnings=[30, 10, 2],
             jupyterhub_version=hub.version(),
         )
         scheme = "https" if environment.get("JUPYTERHUB_SSL_CERTFILE") else "http"

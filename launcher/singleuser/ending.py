@@ -1,4 +1,4 @@
-"""How a server ends: its user's programs are told first, and heard out.
+"""How a server ends: its users and their programs are told first, and heard out.
 
 Slurm's own limits stand behind this: SIGKILL follows SIGTERM after `KillWait`, 30 seconds by default.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -17,11 +18,20 @@ from weakref import WeakSet
 from jupyter_core.utils import ensure_async
 from jupyter_server.serverapp import ServerApp
 
+from launcher.job_end import asked
+from launcher.singleuser.activity import Activity
+from launcher.singleuser.countdown import Countdown
+from launcher.singleuser.idle import Idle
+from launcher.singleuser.panel.facts import facts
+from launcher.singleuser.panel.pages import Pages
 from launcher.singleuser.reporter import ENDING
-from launcher.singleuser.session import Session
+from launcher.singleuser.session import Session, record
 
 _HEARD_OUT = 5.0
 """Seconds for interrupted kernels to say their last words, and for saves to finish."""
+
+_SAVED = 5.0
+"""Seconds for pages to save what they have."""
 
 _LATEST = 12.0
 """Seconds from then on, after which the server ends whatever still holds it up."""
@@ -30,16 +40,21 @@ _LATEST = 12.0
 class EndingServer(ServerApp):
     """A server that ends gracefully, and notes why.
 
-    Kernels at work are interrupted, so that what they do at their end is done and seen, and documents that
-    are being saved are saved; then kernels, terminals and programs behind the proxy end. More signals
-    meanwhile change nothing: Slurm, the batch script and the hub may all send one.
+    Kernels at work are interrupted, so that what they do at their end is done and seen, and open pages save
+    their documents; then kernels, terminals and programs behind the proxy end. More signals meanwhile change
+    nothing: Slurm, the batch script and the hub may all send one.
     """
 
     session: Session
 
     def init_webapp(self) -> None:
-        """Know which documents are being saved."""
+        """Answer pages, and know which documents are being saved and when the session ends."""
         super().init_webapp()
+        self.pages = Pages()
+        self.pages.stop = self._stopped
+        self.web_app.add_handlers(".*$", [self.pages.handler(re.escape(self.base_url))])  # type: ignore[no-untyped-call]
+        self.countdown = self._countdown()
+        self.pages.greetings += [lambda: [self._facts()], self.countdown.greeting]
         self.saves: WeakSet[Any] = WeakSet()
         application, settings = self.web_app, self.web_app.settings
         find, log = application.find_handler, settings["log_function"]
@@ -56,6 +71,32 @@ class EndingServer(ServerApp):
         application.find_handler = find_handler  # type: ignore[method-assign]
         settings["log_function"] = log_function
 
+    def _countdown(self) -> Countdown:
+        job, answer = record(self.session.answer, self.session.environments)["job"], self.session.answer
+
+        def warn(warning: dict[str, Any]) -> bool:
+            self.pages.tell(warning)
+            return bool(self.pages)
+
+        return Countdown(
+            end=job["end"],
+            early=answer.end_warning,
+            warnings=answer.warnings,
+            ask=lambda: asyncio.to_thread(asked, job["id"], self.session.environments.user),
+            moved=lambda: self.pages.tell(self._facts()),
+            warn=warn,
+            over=self._time_is_over,
+            log=self.log,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        return facts(
+            self.session,
+            root=self.root_dir,
+            ends=self.countdown.ends,
+            idle=self.shutdown_no_activity_timeout,
+        )
+
     def init_signal(self) -> None:
         """End gracefully at the signals of Slurm and of the batch script."""
         super().init_signal()
@@ -69,25 +110,27 @@ class EndingServer(ServerApp):
         for app in self.extension_manager.extension_apps.get("jupyter_server_terminals", ()):
             app.terminals_available = app.settings.get("terminals_available", False)
 
-    def shutdown_no_activity(self) -> None:
-        """End a server that nobody uses, and note that this is why."""
-        before = self._stopping
-        super().shutdown_no_activity()
-        if self._stopping and not before:
-            self.session.reporter.note(
-                "idle",
-                f"Nobody used this server for {self.shutdown_no_activity_timeout / 60:g} minutes: "
-                "no kernel, no terminal, no request.",
+    def init_shutdown_no_activity(self) -> None:
+        """End a server that nobody uses; jupyter-server would keep one for a kernel that does nothing."""
+        activity = Activity(self.kernel_manager, self.web_app)
+        self.pages.used = activity.touch
+        if self.shutdown_no_activity_timeout > 0:
+            self.idle = Idle(
+                self.shutdown_no_activity_timeout,
+                activity,
+                tell=self.pages.tell,
+                end=self._unused,
+                log=self.log,
             )
+            self.pages.greetings.append(self.idle.greeting)
+            self.io_loop.add_callback(self.idle.run)
 
     def stop(self, from_signal: bool = False) -> None:  # noqa: FBT001, FBT002 - jupyter-server's signature
         """Begin to end, or go on with it."""
         del from_signal
         if not self._stopping:
             self._stopping = True
-            # A signal's handler runs between two steps of a loop that sleeps on, unless it is woken.
-            loop = self.io_loop.asyncio_loop  # type: ignore[attr-defined] # it is one of asyncio's
-            loop.call_soon_threadsafe(self.io_loop.add_callback, self._end)
+            self._awake(self._end)
 
     async def cleanup_extensions(self) -> None:
         """End terminals and the like; what fails there must not keep kernels from ending."""
@@ -101,10 +144,32 @@ class EndingServer(ServerApp):
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
         # Nothing is logged here: it may have come in the middle of that.
         self.session.reporter.note(ENDING[signal.Signals(number)])
+        if number == signal.SIGUSR1:
+            self._awake(self.countdown.signalled)
+        else:
+            self.stop()
+
+    def _awake(self, callback: Callable[[], Any]) -> None:
+        # A signal's handler runs between two steps of a loop that sleeps on, unless it is woken.
+        loop = self.io_loop.asyncio_loop  # type: ignore[attr-defined] # it is one of asyncio's
+        loop.call_soon_threadsafe(self.io_loop.add_callback, callback)
+
+    def _time_is_over(self) -> None:
+        self.session.reporter.note("walltime")
+        self.stop()
+
+    def _unused(self, reason: str, message: str) -> None:
+        if not self._stopping:
+            self.session.reporter.note(reason, message)
+            self.stop()
+
+    def _stopped(self) -> None:
+        self.session.reporter.note("stopped")
         self.stop()
 
     async def _end(self) -> None:
-        self.log.warning("The server ends: %s", self.session.reporter.reason)
+        reason = self.session.reporter.reason
+        self.log.warning("The server ends: %s", reason)
         try:
             async with asyncio.timeout(_HEARD_OUT):
                 await self._hear_out()
@@ -114,6 +179,12 @@ class EndingServer(ServerApp):
             )
         except Exception:
             self.log.exception("Kernels could not be interrupted")
+        # Again, if there were any: what kernels have just said is to be saved, too.
+        self.pages.end(reason)
+        await self.pages.saved(_SAVED)
+        for name in self.pages.unsaved:
+            self.log.warning("A page could not save %r", name)
+        self.pages.close()
         self.io_loop.call_later(_LATEST, self.io_loop.stop)
         super().stop()
 
@@ -121,7 +192,8 @@ class EndingServer(ServerApp):
         for kernel in self.kernel_manager.list_kernel_ids():
             # Slurm's own SIGTERM reaches kernels, too: those that it ends are not begun anew.
             self.kernel_manager.get_kernel(kernel).stop_restarter()
-        busy = await self._busy()
+        if busy := await self._busy():
+            self.pages.end(self.session.reporter.reason)
         for kernel in busy:
             await ensure_async(self.kernel_manager.interrupt_kernel(kernel))  # type: ignore[func-returns-value]
         while self.saves or await self._busy():  # noqa: ASYNC110 - nothing tells when they are done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from launcher.protocol import (
     probe_proof,
 )
 from launcher.singleuser import vscode
+from launcher.singleuser.cgroup import Cgroup
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.session import Session
 from launcher.singleuser.tls import VARIABLES
@@ -34,8 +36,10 @@ try:
     from tornado.web import HTTPError, RequestHandler, stream_request_body
     from traitlets import default
 
+    from launcher.singleuser import proxy
     from launcher.singleuser.ending import EndingServer
     from launcher.singleuser.kernels.manager import Kernels, KernelSpecs
+    from launcher.singleuser.panel.usage import Usage
     from launcher.singleuser.terminals import Terminals, shell
 except Exception as error:
     if isinstance(error, MemoryError):
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from asyncio import Future
 
 _BACKLOG = 128
+_LABEXTENSIONS = f"{os.path.dirname(__file__)}/labextensions"
 _MAX_BODY = 1024
 
 
@@ -129,6 +134,11 @@ class _NodeServer(EndingServer):
 
     session: Session
 
+    @functools.cached_property
+    def cgroup(self) -> Cgroup:
+        """What the kernel of the node accounts to the job."""
+        return Cgroup()
+
     @default("root_dir")
     def _everything(self) -> str:
         # JupyterLab shows nothing that lies below a hidden directory; other spawners name the root itself.
@@ -141,7 +151,11 @@ class _NodeServer(EndingServer):
         usual = self._default_kernel_manager_class()
         if usual is not AsyncMappingKernelManager:
             return usual
-        return type("Kernels", (Kernels,), {"environments": self.session.environments})
+        facts = {"environments": self.session.environments, "cgroup": self.cgroup, "tell": self._tell}
+        return type("Kernels", (Kernels,), facts)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self.pages.tell(message)
 
     @default("kernel_spec_manager_class")
     def _kernel_specs(self) -> Any:
@@ -161,6 +175,8 @@ class _NodeServer(EndingServer):
             "terminal_manager_class",
             type("Terminals", (Terminals,), {"environments": self.session.environments}),
         )
+        # The session panel, which only sessions have.
+        self.config.LabServerApp.setdefault("extra_labextensions_path", []).append(_LABEXTENSIONS)
         super().init_server_extensions()
 
     def init_configurables(self) -> None:
@@ -183,6 +199,8 @@ class _NodeServer(EndingServer):
     def init_webapp(self) -> None:
         """Answer the hub's probes, and its wish that this server end."""
         super().init_webapp()
+        usage = Usage(self.cgroup, self.session.environments)
+        self.pages.watching = lambda: self.io_loop.add_callback(usage.watch, self.pages)
         if key := self.session.answer.launch_key:
             handlers = hub_handlers(self.base_url, key, self.session.reporter)
             self.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]
@@ -205,6 +223,7 @@ class _NodeServer(EndingServer):
         listener = self.session.listener
         listener.socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self.http_server.add_socket(listener.socket)
+        self.io_loop.add_callback(self.countdown.run)
         self.session.reporter.send(EventKind.READY, address=listener.address, port=listener.port)
         return True
 
@@ -228,6 +247,7 @@ def serve(session: Session) -> None:
         vscode.use(session.environments)
     else:
         vscode.leave_out()
+    proxy.guard(allowed=session.answer.proxy)
     try:
         SingleUser.launch_instance(session.answer.arguments)
     except LauncherError:

@@ -76,8 +76,8 @@ class Session(NamedTuple):
 def record(answer: ClaimAnswer, environments: Environments) -> dict[str, Any]:
     """Return what a session is, for its user's programs: no token and no key.
 
-    `start` and `end` are seconds since 1970, or None if Slurm does not tell its jobs; an admin may have moved
-    the end since.
+    `start` and `end` are the job's, in seconds since 1970, or None if Slurm does not tell its jobs; an admin
+    may have moved the end since. The session ends `end_warning` seconds before its job.
     """
     job = environments.bare
     hub = answer.environment
@@ -108,6 +108,7 @@ def record(answer: ClaimAnswer, environments: Environments) -> dict[str, Any]:
             "start": _seconds(job, "SLURM_JOB_START_TIME"),
             "end": _seconds(job, "SLURM_JOB_END_TIME"),
         },
+        "end_warning": answer.end_warning,
         "start_directory": answer.start_directory,
     }
 

@@ -21,6 +21,7 @@ def claim_answer(
     launch_key: str,
     environment: dict[str, str],
     arguments: list[str],
+    log: str = "",
     tls: Tls | None = None,
 ) -> ClaimAnswer:
     """Return what the job of a launch needs.
@@ -32,6 +33,7 @@ def claim_answer(
         launch_key: 64 hexadecimal digits.
         environment: Variables of the single-user server.
         arguments: The admin's arguments of the single-user server; they win over the cluster file.
+        log: Path of the job's log.
         tls: The server's certificate, with `internal_ssl`.
     """
     where, picked = cluster.node_addresses, cluster.environment(request.environment)
@@ -52,6 +54,10 @@ def claim_answer(
         title=picked.name if picked else "",
         kind=picked.kind if picked else "",
         images={mount.path: mount.image for mount in mounts(cluster, request)},
+        log=log,
+        proxy=cluster.proxy,
+        warnings=list(cluster.warnings),
+        end_warning=cluster.end_warning,
     )
 
 

@@ -56,6 +56,17 @@ async def see_off(
         await _job_is_over(launch, jobs, log)
     launch.enter(Phase.GONE)
     save()
+    await explain(launch, jobs, log)
+
+
+async def explain(launch: Launch, jobs: Jobs, log: Logger | LoggerAdapter[Any]) -> None:
+    """Find out why a session ended by itself whose job is gone: what Slurm has not told, its log may."""
+    ended = launch.how_ended
+    if ended is None:
+        return
+    if ended.obscure:
+        ended.log = await jobs.log_tail(launch.record.job_id)
+    log.info("Server %s: %s", launch.name, ended.words(time.time()))
 
 
 async def _server_ends(launch: Launch, ask: Callable[[], Awaitable[bool]]) -> None:
@@ -98,7 +109,9 @@ async def _over(launch: Launch, jobs: Jobs, *, again: bool) -> bool:
     answer to the cancel counts at once.
     """
     job_id = launch.record.job_id
-    if launch.script_ended and not again and await jobs.dead(job_id, within=_EPILOGUE):
+    if launch.script_ended and not again and (status := await jobs.dead(job_id, within=_EPILOGUE)):
+        if launch.how_ended:
+            launch.how_ended.status = status
         return True
     # A scheduler that has nothing to cancel any more says so.
     urgent = launch.ending_problem is None

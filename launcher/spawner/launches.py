@@ -18,6 +18,7 @@ from launcher.firecrest import Known
 from launcher.metrics import PHASE_SECONDS
 from launcher.protocol import Event, EventKind, ticket_hash
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+from launcher.words.ended import Ended
 
 if TYPE_CHECKING:
     from launcher.spawner.spawner import LauncherSpawner
@@ -44,10 +45,13 @@ class Launch:
         ending_problem: Why that could not be done yet, or None.
         messages: Progress messages so far.
         ended: What the node said when it stopped, or None while it has not.
+        reason: Its word for why.
+        message: Its sentences for people.
         exit_code: The exit code that came with it.
         script_ended: Whether the batch script itself has said its last words.
         doubt: What the scheduler says while the server neither says anything nor answers; else None.
         failure: Why the launch can't succeed, or None.
+        how_ended: How its session ended by itself, or None while it has not.
     """
 
     def __init__(self, record: LaunchRecord, user: str, server: str = "") -> None:
@@ -64,10 +68,12 @@ class Launch:
         self.ending_problem: LauncherError | None = None
         self.messages: list[dict[str, Any]] = []
         self.ended: str | None = None
+        self.reason = self.message = ""
         self.exit_code: int | None = None
         self.script_ended = False
         self.doubt: Known | None = None
         self.failure: Exception | None = None
+        self.how_ended: Ended | None = None
         self._changed = asyncio.Event()
         self._phase_since = time.monotonic()
 
@@ -144,7 +150,8 @@ class Launch:
         """Note a signed event: the node is alive, or says that it stops."""
         self.alive()
         if event.kind is EventKind.STOPPING:
-            self.ended = event.message or event.reason
+            self.reason, self.message = event.reason, event.message
+            self.ended = self.message or self.reason
             self.exit_code = event.exit_code
         self.touch()
 

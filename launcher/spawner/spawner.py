@@ -12,13 +12,14 @@ from typing import Any
 from jupyterhub.spawner import Spawner
 from traitlets import Dict, Enum, Float, default
 
-from launcher import certificates
-from launcher.clusters import Cluster, LaunchFacts, parse_options
+from launcher import certificates, server
+from launcher.clusters import Cluster, LaunchFacts, log_path, parse_options
 from launcher.clusters.address import server_url
 from launcher.detached import run_detached
-from launcher.errors import FirecrestError, InvalidFile, InvalidOptions, LauncherError
+from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 from launcher.firecrest import Verdict
 from launcher.firecrest.jobs import Access, Jobs
+from launcher.form.last_session import LastSessions
 from launcher.form.options import Chosen, UserOptions
 from launcher.protocol import (
     Claim,
@@ -31,14 +32,15 @@ from launcher.protocol import (
     new_ticket,
     ticket_hash,
 )
-from launcher.spawner import server, verdict
+from launcher.spawner import verdict
 from launcher.spawner.answer import claim_answer
-from launcher.spawner.ending import see_off
+from launcher.spawner.ending import explain, see_off
 from launcher.spawner.launches import Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 from launcher.spawner.server_token import forget_token, use_token
 from launcher.spawner.start import Start
 from launcher.words import failure
+from launcher.words.ended import Ended, still_ending
 
 TICKET_MARGIN = 600.0
 """Seconds that a ticket outlives `start_timeout`."""
@@ -221,20 +223,8 @@ class LauncherSpawner(UserOptions, Spawner):
             self._launches.save(launch)
             return None
         if not await self.see_off(launch, within=self.stop_timeout):
-            raise self._still_ending(launch)
+            raise still_ending(record.job_id, launch.ending_problem)
         return None
-
-    def _still_ending(self, launch: Launch) -> LauncherError:
-        job = (
-            f"Job {launch.record.job_id} of your last session"
-            if launch.record.job_id
-            else "Your last session"
-        )
-        problem = launch.ending_problem
-        if isinstance(problem, FirecrestError):
-            what = f"{job} is not known to have ended, so no other is started: {problem.what}"
-            return FirecrestError(what, why=problem.why, todo=problem.todo, status=problem.status)
-        return LauncherError(f"{job} is still ending.", todo="Press Start again in a minute.")
 
     async def _is_dead(self, launch: Launch) -> bool:
         """Tell whether a job is surely over."""
@@ -279,6 +269,7 @@ class LauncherSpawner(UserOptions, Spawner):
         launch = self._launch = self._launches.add(Launch(record, self.user.name, self.name))
         launch.spawner = self
         self._launches.save(launch)
+        LastSessions.of(self.user.settings).forget(self.user, self.name)
         return launch, script
 
     @property
@@ -329,6 +320,7 @@ class LauncherSpawner(UserOptions, Spawner):
             launch_key=launch_key,
             environment=environment | {"JUPYTERHUB_API_TOKEN": self._api_token(launch)},
             arguments=list(self.get_args()),
+            log=log_path(cluster, self.cluster_user, record.job_id),
             tls=await certificates.make(self, claim, cluster) if self.internal_ssl else None,
         )
 
@@ -347,7 +339,7 @@ class LauncherSpawner(UserOptions, Spawner):
     def said_to_end(self, launch: Launch) -> None:
         """Look at once after a server that was ready, when its node or its script has said that it ends."""
         if launch.record.phase is Phase.READY:
-            self.log.info("Server %s says that it ends: %r", self._log_name, launch.ended)
+            self.log.info("Server %s says that it ends: %r", self._log_name, launch.reason or launch.ended)
             run_detached(self.poll_and_notify())
 
     def _ready(self, launch: Launch, event: Event) -> str:
@@ -370,6 +362,7 @@ class LauncherSpawner(UserOptions, Spawner):
         if launch is None or launch.gone:
             return 0
         if launch.ended is not None and launch.record.phase in (Phase.READY, Phase.ENDING):
+            self._keep_how_it_ended(launch)
             self._end(launch)
             return launch.exit_code or 0
         if launch.failure is not None:
@@ -389,13 +382,31 @@ class LauncherSpawner(UserOptions, Spawner):
             if launch.doubt is not None and not in_doubt:
                 run_detached(self._settle(launch))
             return None
-        self._forget(launch)
-        return launch.exit_code or 0
-
-    def _forget(self, launch: Launch) -> None:
-        """Forget a launch whose job is known to be gone."""
+        self._keep_how_it_ended(launch)
         launch.enter(Phase.GONE)
         self._save(launch)
+        run_detached(explain(launch, self._jobs(launch), self.log))
+        return launch.exit_code or 0
+
+    def _keep_how_it_ended(self, launch: Launch) -> None:
+        """Keep for its user how a session ends, unless they end it or, as its start fails, hear of it so."""
+        over = launch.record.phase is not Phase.READY or launch.how_ended or launch.ending
+        if over or self.pending == "spawn":
+            return
+        record, cluster = launch.record, launch.cluster
+        launch.how_ended = Ended(
+            record.job_id,
+            record.node,
+            at=time.time(),
+            reason=launch.reason,
+            message=launch.message,
+            exit_code=launch.exit_code,
+            heard=launch.ended is not None,
+            status=launch.doubt.final if launch.doubt else None,
+            memory=str(record.options.get("memory") or ""),
+            idle=cluster.idle.server if cluster else None,
+        )
+        LastSessions.of(self.user.settings).keep(self.user, self.name, launch.how_ended)
 
     def _save(self, launch: Launch) -> None:
         if not launch.wanted:
@@ -474,6 +485,7 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def delete_forever(self) -> None:
         """End what is left when JupyterHub deletes a server or its user."""
+        LastSessions.of(self.user.settings).forget(self.user, self.name)
         if self._launch:
             self._end(self._launch)
 

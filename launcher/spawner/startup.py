@@ -17,6 +17,7 @@ from launcher.clusters.offer import Offer
 from launcher.detached import run_detached
 from launcher.errors import InvalidFile, UsageError
 from launcher.firecrest.jobs import Access
+from launcher.form.last_session import extend_pages
 from launcher.form.template import FormTemplate
 from launcher.spawner.admin_page import ClustersPage
 from launcher.spawner.recovery import Recovery
@@ -48,6 +49,7 @@ def _begin() -> None:
 
     # What takes long the first time is made now: nobody waits for the hub's event loop yet.
     FormTemplate.of(settings, hub.log)
+    extend_pages(settings)
     for cluster in clusters():
         access.firecrest(cluster)
     cancel, grace = spawner.strays == "cancel", spawner.stray_grace

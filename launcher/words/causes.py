@@ -13,6 +13,7 @@ from typing import Self
 
 from launcher.errors import HubUnreachable, LaunchRefused, NoPort, PreflightFailed, ServerFailed
 from launcher.firecrest import JobStatus
+from launcher.words.plain import one_line
 
 _OTHER_ENVIRONMENT = "Choose another environment, or tell the site's support the job id."
 _SUPPORT = "Press Start again; if it stays so, tell the site's support the job id."
@@ -174,7 +175,7 @@ _CLUES = (
     (Cause.TIME_LIMIT, r"due to time limit"),
     (Cause.PREEMPTED, r"due to preemption"),
     (Cause.NODE, r"due to node failure"),
-    (Cause.MEMORY, r"oom[-_ ]?kill|(?<!cuda )out of memory"),
+    (Cause.MEMORY, r"oom[-_ ]?kill|(?<!cuda )out of memory|exceeded (?:job|step) memory limit"),
     (Cause.IMAGE, r"no uenv matches|more than one uenv|error mounting the|invalid mount point"),
     (Cause.IMAGE, r"squashfs-mount: |error: uenv: |(?:invalid|unable to read) squashfs"),
     (Cause.IMAGE, r"mount (?:path|point) [^\n]{0,300}(?:not exist|not a valid)"),
@@ -208,6 +209,9 @@ _STATES = {
     "CANCELLED": Cause.CANCELLED,
     "REVOKED": Cause.CANCELLED,
 }
+LAST_SIGNAL = 64
+"""Above it are signals that there are not, by which Slurm marks what ran out of memory: 125 is SIG_OOM."""
+_SIGNALS = {125: Cause.MEMORY}
 _EXIT_CODES = {
     HubUnreachable.exit_code: Cause.HUB,
     LaunchRefused.exit_code: Cause.UNWANTED,
@@ -239,15 +243,32 @@ def of_end(status: JobStatus | None, exit_code: int | None, said: str, log: str)
 
     Args:
         status: What Slurm says of it, or None.
-        exit_code: Its script's, or None; a signal counts as a shell counts it, from 128 on.
+        exit_code: Its script's, as a shell tells it, or None.
         said: What its node said of it.
         log: The end of its log.
     """
+    exit_code = shell_code(status, exit_code)
     by_code = None if exit_code is None else _EXIT_CODES.get(exit_code)
-    by_state = status and _STATES.get(status.state)
+    by_state = status and (_STATES.get(status.state) or _SIGNALS.get(status.signal or 0))
     if said:
         return of_clues(said) or by_code or by_state or Cause.FAILED
     return by_state or of_clues(log) or by_code or _first(_FAINT_CLUES, log) or Cause.FAILED
+
+
+def shell_code(status: JobStatus | None, exit_code: int | None) -> int | None:
+    """Return an exit code, or else Slurm's, as a shell tells it: 128 and the signal that ended it."""
+    if exit_code is not None or status is None:
+        return exit_code
+    signal = status.signal or 0
+    return 128 + signal if 0 < signal <= LAST_SIGNAL else status.exit_code
+
+
+def canceller(status: JobStatus | None) -> str:
+    """Return who cancelled a job; empty where Slurm does not tell."""
+    who = one_line(status.ended_by, 40) if status else ""
+    if not who:
+        return ""
+    return "an administrator" if who in ("0", "root") else f"user {who}"
 
 
 def _first(table: tuple[tuple[Cause, str], ...], text: str) -> Cause | None:

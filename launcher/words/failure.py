@@ -43,7 +43,6 @@ _LOG_TITLE = "The end of the job's log:"
 _LOG_TAG = '<pre class="text-start" style="white-space: pre-wrap; overflow-wrap: anywhere">'
 _LOGIN_LABEL = "Log in again"
 _NO_LOG = "It has no log that can be read: your home directory may be full, or not be there on its node."
-_LAST_SIGNAL = 64
 _IF_IT_STAYS_SO = "If it stays so, tell the site's support the job id."
 
 
@@ -148,13 +147,11 @@ def job_ended(
         log: Its log.
     """
     said = plain(said[:_LONGEST_PART]).strip()
-    cause = causes.of_end(status, _code(status, exit_code), said, _text(log))
+    cause = causes.of_end(status, exit_code, said, _text(log))
     what = f"{_job(job_id)} ended before JupyterLab was ready{_facts(status, exit_code)}"
     if said:
         return _failed(cause, what, said, todo=_IF_IT_STAYS_SO, log=log)
-    if cause is Cause.CANCELLED and status and status.ended_by:
-        who = one_line(status.ended_by, 40)
-        by = "an administrator" if who in ("0", "root") else f"user {who}"
+    if cause is Cause.CANCELLED and (by := causes.canceller(status)):
         return _failed(cause, what, f"It was cancelled by {by}.", log=log)
     if cause is Cause.FAILED and not _text(log):
         return _failed(cause, what, cause.what, _NO_LOG, todo=Cause.HOME.todo)
@@ -229,21 +226,11 @@ def _facts(status: JobStatus | None, exit_code: int | None = None) -> str:
     parts = [f"exit code {code}" if code is not None else "no exit code"]
     if status is None:
         return f" ({parts[0]}). Slurm has not told its state."
-    # Slurm marks what ran out of memory with a signal that there is not.
-    if status.signal and status.signal <= _LAST_SIGNAL:
+    if status.signal and status.signal <= causes.LAST_SIGNAL:
         parts.insert(0, f"signal {status.signal}")
     if status.reason:
         parts.insert(0, f"reason {one_line(status.reason, 120)}")
     return f": {one_line(status.state, 40) or 'no state'} ({', '.join(parts)})."
-
-
-def _code(status: JobStatus | None, exit_code: int | None) -> int | None:
-    """Return an exit code as a shell tells it: 128 and the signal that ended it."""
-    if exit_code is not None or status is None:
-        return exit_code
-    if status.signal and status.signal <= _LAST_SIGNAL:
-        return 128 + status.signal
-    return status.exit_code
 
 
 def _text(log: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,7 +30,6 @@ home: /users/{user}
 launcher: /opt/bin/launcher-singleuser
 partitions: [{name: long, time_limit: 1440}]
 node_addresses: [10.0.0.0/8]
-idle: {server: 30}
 description: "Gr\u00fc\u00dfe {{ .Values }} '''"
 """
 SITE = {
@@ -80,21 +78,6 @@ class Live(APIHandler):
 default_handlers.append((r"/api/live", Live))
 """
 
-CULLER = '''
-"""Stands in for jupyterhub-idle-culler: it asks once what the real one asks, and tells what came of it."""
-import json, os, pathlib, signal, sys, time, urllib.request
-
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-request = urllib.request.Request(
-    os.environ["JUPYTERHUB_API_URL"] + "/users?state=ready",
-    headers={"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]},
-)
-answer = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request)
-pathlib.Path("culler.part").write_text(json.dumps([sys.argv[1:], answer.status]))
-os.replace("culler.part", "culler.json")
-time.sleep(600)
-'''
-
 
 def written(kind: Kind, cluster_file: Path, directory: Path, proxy_api: str) -> Path:
     """Write what the hub runs, and what the chart would mount, below a directory."""
@@ -120,8 +103,6 @@ async def running(kind: Kind, directory: Path) -> AsyncIterator[Hub]:
     (directory / "source").mkdir(parents=True)
     cluster_file = directory / "source/tiny.yaml"
     cluster_file.write_text(TINY)
-    (directory / "packages").mkdir()
-    (directory / "packages/jupyterhub_idle_culler.py").write_text(CULLER)
     hub = Hub(directory, free_ports(1)[0])
     proxy_api = f"http://127.0.0.1:{hub._api_port}"
     config = written(kind, cluster_file, directory, proxy_api)
@@ -132,13 +113,7 @@ async def running(kind: Kind, directory: Path) -> AsyncIterator[Hub]:
             f"--JupyterHub.hub_bind_url=http://127.0.0.1:{hub._hub_port}",
         ],
         log=hub.log,
-        environment={
-            **hub._environment(),
-            **hub._secrets,
-            **SITE,
-            "CONFIGPROXY_API_URL": proxy_api,
-            "PYTHONPATH": str(directory / "packages"),
-        },
+        environment={**hub._environment(), **hub._secrets, **SITE, "CONFIGPROXY_API_URL": proxy_api},
         directory=directory,
     )
     try:
@@ -153,9 +128,6 @@ async def look(kind: Kind, directory: Path) -> dict[str, Any]:
     """Run a hub for as long as it takes to see what it lives with."""
     async with running(kind, directory) as hub, httpx.AsyncClient(trust_env=False) as client:
         live = (await client.get(f"{hub.url}hub/api/live")).json()
-        if kind is not Kind.Z2JH:  # where the chart has a culler of its own
-            await eventually(lambda: asyncio.to_thread((directory / "culler.json").exists))
-            live["culler"] = json.loads((directory / "culler.json").read_text())
     log = hub.log.read_text()
     secret = [SITE["OAUTH_CLIENT_SECRET"], *hub._secrets.values()]
     return {**live, "log": log, "leaked": [each for each in secret if each in log]}
@@ -191,7 +163,6 @@ async def test_a_hub_lives_with_what_was_exported(kind, looks):
     assert login["client_secret"] == SITE["OAUTH_CLIENT_SECRET"]
     assert login["authorize_url"] == SITE["OAUTH2_AUTHORIZE_URL"]
     assert login["username_claim"] == "preferred_username"
-    assert live.get("culler") == (None if kind is Kind.Z2JH else [["--timeout=1800"], 200])
     assert f"Cluster file {spawner['cluster_files'][0]} is in use" in log
     assert "Traceback" not in log
     assert not live["leaked"]

@@ -12,13 +12,13 @@ import pytest_asyncio
 from certipy import Certipy
 from support import Person, eventually, messages, saved_record
 
+from launcher import server
 from launcher.check.browser import Browser
 from launcher.protocol import derive_launch_key
 from launcher.sandbox.hub import Hub
 from launcher.sandbox.processes import Program
 from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
-from launcher.spawner import server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

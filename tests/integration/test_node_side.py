@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from pathlib import Path
 
 import pytest
-from support import eventually, saved_record
+from panel import Page
+from support import saved_record
 
 from launcher.check.session import run_in_terminal
 
@@ -19,17 +20,6 @@ CLUSTER = {
     "vscode": False,
     "prologue": "export SLURMD_NODENAME=localhost\n[ ! -f ~/prologue ] || . ~/prologue",
 }
-
-# Once somebody says so, an hour and a half passes at once; the minute between two looks is a second.
-TIME_FLIES = """
-from datetime import timedelta
-from pathlib import Path
-from jupyter_server import serverapp
-now, callback = serverapp.utcnow, serverapp.ioloop.PeriodicCallback
-flies = Path("~/time-flies").expanduser()
-serverapp.utcnow = lambda: now() + timedelta(minutes=91 if flies.exists() else 0)
-serverapp.ioloop.PeriodicCallback = lambda call, wait: callback(call, wait / 60)
-"""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -102,25 +92,13 @@ async def test_a_start_directory_that_is_not_there_is_told_before_jupyterlab_sta
     assert "Choose another start directory" in failed["message"]
 
 
-async def test_a_server_that_nobody_uses_ends_itself_and_says_why(site, person):
-    alice = await person()
-    home = site.state / "home" / alice.name
-    config = home / ".jupyter"
-    config.mkdir(exist_ok=True)
-    os.chown(config, home.stat().st_uid, home.stat().st_gid)
-    (config / "jupyter_server_config.py").write_text(TIME_FLIES)
-    assert (await alice.start())[-1].get("ready")
-    (home / "time-flies").touch()
-    await eventually(alice.is_stopped)
-    await eventually(alice.no_jobs)
-    assert "Nobody used this server for 90 minutes: no kernel, no terminal" in site.hub.log.read_text()
-
-
-async def test_unused_kernels_end_and_neither_vs_codes_tile_nor_its_address_is_there(site, person):
+async def test_idle_times_reach_the_server_and_neither_vs_codes_tile_nor_its_address_is_there(site, person):
     alice = await person()
     await alice.start()
     installed = await alice.compute("import jupyter_vscode_proxy as found; print(found.__name__)")
     assert installed == "jupyter_vscode_proxy\n"
+    with contextlib.closing(await Page.open(alice)) as page:
+        assert (await page.hear("session"))["idle"] == 90
     tiles = await alice.browser.fetch("GET", f"{alice.server}server-proxy/servers-info")
     assert tiles == {"server_processes": []}
     assert (await alice.browser.call("GET", f"{alice.server}vscode/")).status_code == 404

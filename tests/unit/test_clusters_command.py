@@ -65,6 +65,8 @@ ports: [40001, 40099]
 claim_timeout: 777
 vscode: false
 idle: {server: 59, kernel: 43}
+proxy: true
+warnings: [29, 11]
 end_warning: 66
 links: [partition]
 announcements:
@@ -151,11 +153,28 @@ class TestOne:
         code, out, _ = clusters("full", "--clusters", ".")
         assert code == 0
         said = self.leaves(load_cluster(Path("full.yaml")).model_dump(mode="json"))
-        words = {240: "4 hours", 480: "8 hours", 59: "59 minutes", 43: "43 minutes", False: "not offered"}
+        words = {240: "4 hours", 480: "8 hours", False: "not offered"}
+        words |= {minutes: f"{minutes} minutes" for minutes in (59, 43, 29, 11)}
         for value in said:
             if value not in (None, "", True):
                 text = words.get(value, str(value)) if isinstance(value, int) else value
                 assert text.strip() in out, value
+
+    @pytest.mark.parametrize(
+        ("keys", "lines"),
+        [
+            (
+                "proxy: true\nwarnings: [29, 11]",
+                ["/proxy/<port> handed on", "users warned 29 minutes, 11 minutes before the end"],
+            ),
+            ("proxy: false\nwarnings: []", ["/proxy/<port> off", "users warned never"]),
+        ],
+    )
+    def test_it_tells_of_a_sessions_ports_and_warnings(self, clusters, keys, lines):
+        Path("full.yaml").write_text(FULL.replace("proxy: true\nwarnings: [29, 11]", keys))
+        _, out, _ = clusters("full", "--clusters", ".")
+        shown = [" ".join(line.split()) for line in out.splitlines()]
+        assert set(lines) <= set(shown)
 
     def test_every_option_of_users_has_a_line(self, clusters):
         _, out, _ = clusters("daint")

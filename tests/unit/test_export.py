@@ -138,20 +138,21 @@ def test_f7t4jhub_holds_the_charts_keys_and_no_others(tiny):
     }
 
 
-@pytest.mark.parametrize("idle", [None, 30])
-def test_z2jh_holds_the_charts_keys_and_no_others(tiny, idle):
-    if idle:
-        tiny.write_text(f"{TINY}idle: {{server: {idle}}}\n")
+def test_z2jh_holds_the_charts_keys_and_no_others(tiny):
     values = values_of(tiny, Kind.Z2JH)
     assert keys_of(values, 1) == {"hub", "cull"}
     assert values["hub"].keys() == {"image", "extraEnv", "config", "extraFiles", "extraConfig"}
     assert values["hub"]["image"].keys() == {"name", "tag"}
-    assert values["cull"].keys() == ({"enabled", "timeout", "every", "maxAge"} if idle else {"enabled"})
     for file in values["hub"]["extraFiles"].values():
         assert file.keys() in ({"mountPath", "stringData"}, {"mountPath", "binaryData"})
     for name, value in values["hub"]["extraEnv"].items():
         assert value == "" or value["valueFrom"]["secretKeyRef"].keys() == {"name", "key"}
         assert name in SITE
+
+
+def test_z2jh_is_told_to_leave_idle_servers_alone_which_end_themselves(tiny):
+    tiny.write_text(f"{TINY}idle: {{server: 30}}\n")
+    assert values_of(tiny, Kind.Z2JH)["cull"] == {"enabled": False}
 
 
 @pytest.mark.parametrize("kind", CHARTS)
@@ -264,44 +265,6 @@ def test_a_hub_that_nodes_would_reach_without_encryption_is_refused(tiny, kind, 
         hub(script)
 
 
-@pytest.fixture
-def culler(tmp_path, monkeypatch) -> None:
-    """Have jupyterhub-idle-culler installed, as far as a configuration can tell."""
-    (tmp_path / "packages").mkdir()
-    (tmp_path / "packages/jupyterhub_idle_culler.py").touch()
-    monkeypatch.syspath_prepend(tmp_path / "packages")
-
-
-@pytest.mark.parametrize("kind", [Kind.JUPYTERHUB, Kind.F7T4JHUB])
-def test_idle_servers_are_ended_if_the_cluster_file_says_so(tiny, hub, culler, kind):
-    assert "idle-culler" not in str(hub(script_of(tiny, kind)))
-    tiny.write_text(f"{TINY}idle: {{server: 30}}\n")
-    config = hub(script_of(tiny, kind)).JupyterHub
-    services, roles = config.services, config.load_roles
-    if kind is Kind.JUPYTERHUB:
-        services, roles = services.get_value([]), roles.get_value([])
-    else:
-        services = services.get_value([])
-        assert roles[0]["name"] == "limited-admin"
-    assert services[0]["command"] == [sys.executable, "-m", "jupyterhub_idle_culler", "--timeout=1800"]
-    assert roles[-1]["services"] == [services[0]["name"]]
-    assert set(roles[-1]["scopes"]) == {"list:users", "read:users:activity", "read:servers", "delete:servers"}
-
-
-@pytest.mark.parametrize("kind", [Kind.JUPYTERHUB, Kind.F7T4JHUB])
-def test_a_hub_without_the_culler_that_it_needs_says_so(tiny, hub, monkeypatch, kind):
-    monkeypatch.setitem(sys.modules, "jupyterhub_idle_culler", None)
-    tiny.write_text(f"{TINY}idle: {{server: 30}}\n")
-    with pytest.raises(SystemExit, match="jupyterhub-idle-culler is not installed"):
-        hub(script_of(tiny, kind))
-
-
-def test_z2jh_ends_idle_servers_itself_and_is_told_when_not_to(tiny):
-    assert values_of(tiny, Kind.Z2JH)["cull"] == {"enabled": False}
-    tiny.write_text(f"{TINY}idle: {{server: 15}}\n")
-    assert values_of(tiny, Kind.Z2JH)["cull"] == {"enabled": True, "timeout": 900, "every": 450, "maxAge": 0}
-
-
 # ---- the cluster file in it
 
 
@@ -323,7 +286,7 @@ def files_of(path: Path, kind: Kind, directory: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("path", CLUSTERS, ids=lambda path: path.stem)
-def test_the_cluster_file_comes_to_the_hub_byte_for_byte(path, kind, hub, culler, tmp_path):
+def test_the_cluster_file_comes_to_the_hub_byte_for_byte(path, kind, hub, tmp_path):
     assert files_of(path, kind, tmp_path) == {path.name: path.read_bytes()}
 
 

@@ -550,3 +550,27 @@ class TestProperties:
             assert known.looks == second + 1
             assert known.verdict is (Verdict.ALIVE if each == "saw" else Verdict.UNKNOWN)
             assert (known.problem == "") == (each == "saw")
+
+
+class TestTheLastState:
+    def test_is_that_of_a_job_that_is_over(self):
+        known = Known()
+        assert known.final is None
+        known.saw(RUNNING)
+        assert known.final is None
+        known.saw(COMPLETED)
+        assert known.final is COMPLETED
+
+    def test_an_error_afterwards_does_not_change_it(self):
+        known = Known()
+        known.saw(COMPLETED)
+        known.failed("FirecREST did not answer.")
+        assert known.final is COMPLETED
+
+    def test_of_one_that_the_scheduler_does_not_know_any_more_it_is_empty(self):
+        known = Known()
+        known.saw(RUNNING)
+        for now in (0.0, 60.0, 120.0):
+            known.missed(now)
+        assert known.lost
+        assert known.final == JobStatus("")

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from launcher.clusters import Cluster
-from launcher.form.notices import notices
+from launcher.form.notices import last_session, notices
+from launcher.words.ended import Ended
 
 FACTS = {
     "name": "tiny",
@@ -74,3 +75,13 @@ def test_the_next_one_comes_first():
     later, sooner = ({"start": f"2026-12-0{day}T06:00Z", "end": f"2026-12-0{day}T07:00Z"} for day in (2, 1))
     shown = at("2026-11-01T00:00", maintenance=[later, sooner])
     assert [each.begins[:1] for each in shown] == ["1", "2"]
+
+
+def test_how_a_last_session_ended_is_an_information_with_the_end_of_its_log():
+    ended = Ended("12", "nid001", at=0.0, exit_code=1, log=["first", "last\x1b[0m words"])
+    notice = last_session(ended, datetime.fromtimestamp(60, UTC))
+    assert notice.text == (
+        "Your last session (job 12 on nid001) ended at 00:00 UTC: JupyterLab broke down (exit code 1)."
+    )
+    assert notice.log == "first\nlast words"
+    assert (notice.level, notice.start) == ("info", None)

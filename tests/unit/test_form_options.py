@@ -43,7 +43,7 @@ def options(tmp_path):
     for name, links in (("one", "[]"), ("two", "[partition]")):
         (tmp_path / f"{name}.yaml").write_text(TINY.format(name=name, links=links))
     asked = Asked(cluster_files=[str(tmp_path)], log=logging.getLogger("hub"))
-    asked.user = Ada()
+    asked.user, asked.name = Ada(), ""
     asked.hub = SimpleNamespace(base_url="/hub/")
     asked.orm_spawner = SimpleNamespace(user_options={})
     yield asked

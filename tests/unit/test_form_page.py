@@ -10,6 +10,7 @@ from shown_form import BIG, FACTS, Page, html, page
 
 from launcher.clusters import Cluster, UserAccounts, parse_options
 from launcher.form.sent import SENT, Sent
+from launcher.words.ended import Ended
 
 ACCOUNTS = UserAccounts(("proj1", "proj2"), "proj2")
 MARKUP = "\"'><script>alert('1')</script>"
@@ -249,6 +250,22 @@ def test_why_there_are_no_accounts_is_said_and_one_can_be_typed():
 def test_announcements_stand_above_the_form():
     facts = FACTS | {"announcements": [{"text": "A <b>new</b> file system", "level": "warning"}]}
     assert 'class="alert alert-warning" role="note">A &lt;b&gt;new&lt;/b&gt; file system</div>' in html(facts)
+
+
+def test_how_the_last_session_ended_stands_first_and_its_log_is_folded_away():
+    ended = Ended("12", "nid001", at=0.0, reason="failed", message=MARKUP, exit_code=1, log=[MARKUP, "last"])
+    facts = FACTS | {"announcements": [{"text": "A new file system", "level": "warning"}]}
+    shown = html(facts, ended=ended)
+    assert MARKUP not in shown
+    assert shown.index("Your last session (job 12 on nid001)") < shown.index("A new file system")
+    (log,) = re.findall(
+        r"<details[^>]*>\s*<summary>The end of the job's log</summary>(.*?)</details>", shown, re.DOTALL
+    )
+    assert "&lt;" in log
+    assert "last" in log
+    assert (
+        "<details" not in html(facts, ended=Ended("12", "nid001", at=0.0, reason="walltime")).split("Time")[0]
+    )
 
 
 # ---- nothing is markup

@@ -80,6 +80,10 @@ ANSWERS = st.builds(
     PROSE,
     PROSE,
     st.dictionaries(MOUNT, VALUE, max_size=3),
+    st.sampled_from(["", "/home/alice/jupyterlab-42.log", "/scratch/a directory/é.log"]),
+    st.booleans(),
+    st.lists(st.integers(1, 60 * 24 * 365), max_size=4),
+    st.integers(0, 3600),
 )
 PLAIN_KINDS = st.sampled_from([EventKind.MOUNTED, EventKind.STARTING, EventKind.ALIVE])
 EVENTS = st.one_of(
@@ -144,9 +148,13 @@ ANSWER = {
     "title": "prgenv-gnu 24.11",
     "kind": "uenv",
     "images": {"/user-environment": "prgenv-gnu/24.11:v1"},
+    "log": "/home/alice/jupyterlab-42.log",
+    "proxy": True,
+    "warnings": [30, 10],
+    "end_warning": 120,
 }
 # What a hub may not say yet, or has nothing to say of.
-NOT_NEEDED = {"tls", "cluster", "title", "kind", "images"}
+NOT_NEEDED = {"tls", "cluster", "title", "kind", "images", "log", "proxy", "warnings", "end_warning"}
 TLS = {"key": "k", "certificate": "c", "authority": "a"}
 STOP = {"nonce": "b" * 64}
 WHOLE = [
@@ -259,7 +267,7 @@ class TestAnythingElseIsRefused:
     @pytest.mark.parametrize("name", sorted(NOT_NEEDED))
     def test_nor_what_an_older_hub_does_not_say(self, name):
         answer = parse_claim_answer(as_json({key: value for key, value in ANSWER.items() if key != name}))
-        assert not getattr(answer, name)
+        assert getattr(answer, name) == ClaimAnswer._field_defaults[name]
 
     @pytest.mark.parametrize("name", ["address", "reason", "message", "exit_code"])
     def test_a_field_of_another_kind_of_event(self, name):
@@ -390,6 +398,24 @@ class TestAnythingElseIsRefused:
             ("images", ["/user-environment"]),
             ("images", {"/user-environment": None}),
             ("images", {"user-environment": "gnu"}),
+            ("log", None),
+            ("log", "jupyterlab-42.log"),
+            ("log", "/jupyterlab\n.log"),
+            ("proxy", 1),
+            ("proxy", None),
+            ("warnings", None),
+            ("warnings", 30),
+            ("warnings", "30"),
+            ("warnings", [0]),
+            ("warnings", [-5]),
+            ("warnings", [2.5]),
+            ("warnings", [True]),
+            ("warnings", ["30"]),
+            ("warnings", [10**10]),
+            ("end_warning", -1),
+            ("end_warning", None),
+            ("end_warning", True),
+            ("end_warning", 10**10),
         ],
     )
     def test_an_answer_whose_values_are_not_what_they_should_be(self, name, wrong):

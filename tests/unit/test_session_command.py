@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from launcher import job_end
 from launcher.cli import cli, main
 
 COMMAND = sys.modules["launcher.cli.session"]
@@ -36,6 +37,7 @@ TOLD = {
         "start": None,
         "end": None,
     },
+    "end_warning": 0,
     "start_directory": "/home/alice",
 }
 # A node in the zone UTC.
@@ -80,6 +82,7 @@ def slurm(tmp_path, monkeypatch):
 def session(tmp_path, monkeypatch, capsys, slurm):
     """Return a function that runs the command in a session; what it gives replaces what is told of it."""
     monkeypatch.setattr(COMMAND, "time", CLOCK)
+    monkeypatch.setattr(job_end, "time", CLOCK)
     monkeypatch.setenv("LAUNCHER_SESSION", str(tmp_path / "session.json"))
 
     def run(*arguments, kernels=None, **told):
@@ -101,9 +104,9 @@ def launcher(monkeypatch, capsys, *arguments):
 
 
 def left(session, **told):
-    """Return what is told of the job's end: seconds since 1970, seconds left, and those in words."""
-    job = json.loads(session("--json", **told)[1])["job"]
-    return job["end"], job["time_left"], job["time_left_words"]
+    """Return what is told of the session's end: seconds since 1970, seconds left, and those in words."""
+    told = json.loads(session("--json", **told)[1])
+    return told["ends"], told["time_left"], told["time_left_words"]
 
 
 class TestOutside:
@@ -195,8 +198,9 @@ class TestJson:
         slurm("echo 10:00")
         code, out, err = session("--json", kernels=KERNELS)
         assert (code, err) == (0, "")
-        end = {"end": NOW + 600, "time_left": 600, "time_left_words": "10 min"}
-        assert json.loads(out) == TOLD | {"job": TOLD["job"] | end, "kernels": KERNELS}
+        job = TOLD["job"] | {"end": NOW + 600}
+        end = {"ends": NOW + 600, "time_left": 600, "time_left_words": "10 min"}
+        assert json.loads(out) == TOLD | end | {"job": job, "kernels": KERNELS}
 
     def test_kernels_that_are_not_found_yet_are_null(self, session):
         assert json.loads(session("--json")[1])["kernels"] is None
@@ -221,6 +225,11 @@ class TestTimeLeft:
         slurm(f"echo '{answer}'")
         assert left(session) == (NOW + seconds, seconds, words)
 
+    def test_a_session_ends_before_its_job(self, session, slurm):
+        slurm("echo 10:00")
+        assert left(session, end_warning=120) == (NOW + 480, 480, "8 min")
+        assert json.loads(session("--json", end_warning=120)[1])["job"]["end"] == NOW + 600
+
     def test_of_the_sessions_own_job_whatever_the_user_asks_squeue_for(self, session, slurm, monkeypatch):
         slurm('[ "$*" = "--noheader --jobs=42 --format=%L" ] && [ -z "$SQUEUE_STATES" ] && echo 1:00')
         monkeypatch.setenv("SQUEUE_STATES", "PENDING")
@@ -238,7 +247,7 @@ class TestTimeLeft:
         "shell", ["exit 1", "echo; echo 1:00; echo 2:00", "echo NOT_SET", "printf '\\377'", "exec sleep 60"]
     )
     def test_without_a_usable_answer_what_the_job_was_told_counts(self, session, slurm, monkeypatch, shell):
-        monkeypatch.setattr(COMMAND, "_PATIENCE", 1)
+        monkeypatch.setattr(job_end, "_PATIENCE", 1)
         slurm(f"PATH=/usr/bin:/bin; {shell}")
         assert left(session, job={"end": NOW + 60}) == (NOW + 60, 60, "1 min")
 

@@ -94,6 +94,7 @@ class TestRecord:
                 "start": None,
                 "end": None,
             },
+            "end_warning": 60,
             "start_directory": "/home/alice",
         }
 

@@ -9,7 +9,7 @@ from launcher.protocol import Tls, encode, parse_claim_answer
 from launcher.spawner.answer import claim_answer
 
 
-def answer(*arguments, options=None, tls=None, **keys):
+def answer(*arguments, options=None, tls=None, log="", **keys):
     values = {
         "name": "tiny",
         "firecrest": {"url": "https://firecrest.example.org", "system": "tiny"},
@@ -26,6 +26,7 @@ def answer(*arguments, options=None, tls=None, **keys):
         launch_key="d" * 64,
         environment={"JUPYTERHUB_API_TOKEN": "t0ken"},
         arguments=[*arguments],
+        log=log,
         tls=tls,
     )
     assert parse_claim_answer(encode(answer)) == answer
@@ -81,6 +82,20 @@ class TestKeys:
     @pytest.mark.parametrize("offered", [True, False])
     def test_whether_vs_code_is_offered(self, offered):
         assert answer(vscode=offered).vscode is offered
+
+    def test_whether_ports_of_the_users_programs_are_handed_on(self):
+        assert answer().proxy is False
+        assert answer(proxy=True).proxy is True
+
+    def test_when_users_are_warned_and_how_early_the_server_ends(self):
+        assert (answer().warnings, answer().end_warning) == ([30, 10, 2], 60)
+        given = answer(warnings=[60, 5], end_warning=120)
+        assert (given.warnings, given.end_warning) == ([60, 5], 120)
+        assert answer(warnings=[]).warnings == []
+
+    def test_where_the_jobs_log_is(self):
+        assert answer().log == ""
+        assert answer(log="/home/alice/jupyterlab-42.log").log == "/home/alice/jupyterlab-42.log"
 
 
 class TestIdle:

@@ -10,6 +10,7 @@ from launcher.errors import FirecrestError
 from launcher.protocol import Event, EventKind
 from launcher.spawner import ending
 from launcher.spawner.record import Phase
+from launcher.words.ended import Ended
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
 
@@ -155,6 +156,56 @@ class TestInOrder:
         end.launch.heard_script(0)
         await over(end.begin(), 60)
         assert slurm.cancelled == [("alice", "1")]
+
+
+class TestHowASessionEndedByItself:
+    """What its user is told of later is found out on the way, and costs FirecREST next to nothing."""
+
+    def ends(self, slurm, state, *, exit_code, reason="", **more):
+        end = Ending.of_a_running_server(slurm)
+        end.launch.how_ended = Ended("1", "nid001", at=0.0, reason=reason, exit_code=exit_code)
+        end.launch.heard_script(exit_code)
+        slurm.enters("1", state, **more)
+        return end
+
+    async def test_slurms_last_state_is_what_the_hub_has_seen_in_any_case(self, slurm):
+        end = self.ends(slurm, "OUT_OF_MEMORY", exit_code=137, signal=125)
+        await over(end.begin(), 10)
+        assert end.launch.how_ended.status.state == "OUT_OF_MEMORY"
+        assert slurm.calls == {"jobs": 1}
+
+    async def test_the_log_is_read_where_nothing_else_explains_it(self, slurm):
+        slurm.log = ["slurmstepd: error: Detected 1 oom-kill event(s) in StepId=1.batch."]
+        end = self.ends(slurm, "FAILED", exit_code=137)
+        await over(end.begin(), 10)
+        assert "it used more memory than it had" in end.launch.how_ended.words(0.0)
+        assert slurm.calls == {"jobs": 1, "log_tail": 1}
+
+    @pytest.mark.parametrize("reason", ["walltime", "idle", "stopped"])
+    async def test_one_that_has_said_why_costs_no_more(self, slurm, reason):
+        end = self.ends(slurm, "COMPLETED", exit_code=0, reason=reason)
+        await over(end.begin(), 10)
+        assert slurm.calls == {"jobs": 1}
+
+    async def test_that_the_hub_itself_cancels_what_is_left_of_it_is_no_reason(self, slurm):
+        end = Ending.of_a_running_server(slurm)
+        end.launch.heard(Event(end.record.launch_id, EventKind.STOPPING, 1, reason="terminated"))
+        end.launch.how_ended = Ended("1", "nid001", at=0.0, reason="terminated")
+        await over(end.begin(), 30)
+        assert slurm.cancelled == [("alice", "1")]
+        assert "it was told to end" in end.launch.how_ended.words(0.0)
+
+    async def test_a_log_that_can_not_be_read_keeps_nobody_waiting(self, slurm):
+        end = self.ends(slurm, "FAILED", exit_code=1)
+        slurm.errors["log_tail"] = DENIED
+        await over(end.begin(), 10)
+        assert end.saved == [Phase.ENDING, Phase.GONE]
+        assert "JupyterLab broke down (exit code 1)" in end.launch.how_ended.words(0.0)
+
+    async def test_after_a_stop_nothing_is_found_out(self, slurm):
+        end = Ending.of_a_running_server(slurm)
+        await over(end.begin(), 10)
+        assert slurm.calls["log_tail"] == 0
 
 
 class TestSeenThrough:

@@ -210,10 +210,12 @@ class TestWhatHappened:
             Event("c" * 32, EventKind.STOPPING, 1, reason="failed", message="Home is full.", exit_code=22)
         )
         assert (launch.ended, launch.exit_code) == ("Home is full.", 22)
+        assert (launch.reason, launch.message) == ("failed", "Home is full.")
 
     def test_a_node_that_says_no_sentence_said_at_least_a_word(self, launch):
         launch.heard(Event("c" * 32, EventKind.STOPPING, 1, reason="terminated"))
         assert launch.ended == "terminated"
+        assert (launch.reason, launch.message) == ("terminated", "")
 
     def test_the_scripts_last_words_come_after_the_servers_and_change_nothing(self, launch):
         launch.heard(

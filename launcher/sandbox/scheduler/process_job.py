@@ -90,14 +90,15 @@ class ProcessJob:
         start = ("/bin/sh", "-c", _START, "sh", *self._files(NODE), self.directory)
         try:
             script = await asyncio.to_thread(self._keep_script, spool)
+            began = time.time()
             self._kept = await Kept.start(
                 [*start, *self.asked.interpreter, str(script)],
-                environment=self._variables(),
+                environment=self._variables(began),
                 kill_wait=kill_wait,
                 user=_user(self.account),
             )
             if self.end is None:
-                self.state, self.start = JobState.RUNNING, time.time()
+                self.state, self.start = JobState.RUNNING, began
             else:
                 self._kept.end()
             self.result = await self._watched(self._kept)
@@ -217,7 +218,7 @@ class ProcessJob:
         )
         return standard_input, standard_output, standard_error
 
-    def _variables(self) -> dict[str, str]:
+    def _variables(self, began: float) -> dict[str, str]:
         """An ssh log-in's environment, what was exported, and Slurm's own variables."""
         slurm = {
             "CLUSTER_NAME": CLUSTER,
@@ -229,6 +230,7 @@ class ProcessJob:
             "JOB_NODELIST": NODE,
             "JOB_NUM_NODES": "1",
             "JOB_PARTITION": self.partition,
+            "JOB_START_TIME": str(int(began)),
             "JOB_UID": str(self.account.uid),
             "JOB_USER": self.account.unix_name,
             "NNODES": "1",
@@ -238,14 +240,12 @@ class ProcessJob:
             "SUBMIT_DIR": str(self.account.home),
             "SUBMIT_HOST": socket.gethostname(),
         }
+        if not math.isinf(self.limit):
+            slurm["JOB_END_TIME"] = str(int(began + self.limit))
         if self.restarts:
             slurm["RESTART_COUNT"] = str(self.restarts)
         if self.asked.project:
             slurm["JOB_ACCOUNT"] = self.asked.project
-        if self.start:
-            slurm["JOB_START_TIME"] = str(int(self.start))
-            if not math.isinf(self.limit):
-                slurm["JOB_END_TIME"] = str(int(self.start + self.limit))
         return (
             login_environment(self.account)
             | self.environment

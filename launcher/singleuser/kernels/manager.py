@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ipykernel.kernelspec import RESOURCES
+from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_core.paths import jupyter_path
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -16,9 +18,11 @@ from tornado.ioloop import IOLoop
 from tornado.web import HTTPError
 from traitlets import default
 
+from launcher.singleuser.cgroup import Cgroup
 from launcher.singleuser.environment import Environments, added
 from launcher.singleuser.kernels.interpreters import Place
 from launcher.singleuser.kernels.kernel import Kernel
+from launcher.singleuser.kernels.killed import Restarter
 from launcher.singleuser.kernels.search import Search
 from launcher.singleuser.session import Session
 
@@ -135,12 +139,32 @@ class KernelSpecs(KernelSpecManager):
 
 
 class Kernels(AsyncMappingKernelManager):
-    """Runs each kernel in the environment that it needs.
+    """Runs each kernel in the environment that it needs, and tells pages of those that are killed.
 
     Those of no directory begin where terminals do, not in the root of all directories.
+
+    Attributes:
+        environments: Those of the session.
+        cgroup: What is known of the job's memory.
+        tell: Sends a message to all pages.
     """
 
     environments: Environments
+    cgroup: Cgroup
+    tell: Callable[[dict[str, Any]], object]
+
+    def pre_start_kernel(self, kernel_name: str | None, kwargs: Any) -> tuple[Any, str, str]:
+        """Return what is to run a kernel, its name and its id."""
+        kernel, name, kernel_id = super().pre_start_kernel(kernel_name, kwargs)
+        if getattr(kernel, "restarter_class", None) is AsyncIOLoopKernelRestarter:
+            kernel.restarter_class = Restarter  # type: ignore[attr-defined] # servers' have it
+        return kernel, name, kernel_id
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Return which documents have which kernels, as Jupyter's API does."""
+        server: Any = self.parent
+        found: list[dict[str, Any]] = await server.session_manager.list_sessions()
+        return found
 
     def cwd_for_path(self, path: str, **kwargs: Any) -> str:
         """Return the directory in which the kernel of a document begins."""

@@ -13,11 +13,11 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 
+from launcher import server
 from launcher.protocol import SIGNATURE_HEADER, Stop, encode, new_nonce, probe_proof, stop_proof
 from launcher.singleuser.hub import Hub
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.server import hub_handlers
-from launcher.spawner import server
 
 KEY = "d" * 64
 OTHER = "e" * 64

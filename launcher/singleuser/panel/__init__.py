@@ -1,0 +1,1 @@
+"""What JupyterLab's session panel shows, and what it asks for."""
