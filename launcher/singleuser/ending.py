@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.serverapp import ServerApp
+from traitlets import Integer
 
 from launcher.job_end import asked
 from launcher.singleuser.activity import Activity
@@ -29,6 +30,8 @@ from launcher.singleuser.session import Session, record
 
 _HEARD_OUT = 5.0
 """Seconds for interrupted kernels to say their last words, and for saves to finish."""
+
+_PING = 30
 
 _SAVED = 5.0
 """Seconds for pages to save what they have."""
@@ -46,6 +49,10 @@ class EndingServer(ServerApp):
     """
 
     session: Session
+
+    # Else a laptop that is gone would hold its connections to programs behind the proxy, and the node.
+    websocket_ping_interval = Integer(_PING, config=True, help="Seconds between two pings; 0 for none.")
+    websocket_ping_timeout = Integer(_PING, config=True, help="Seconds to wait for the answer to one.")
 
     def init_webapp(self) -> None:
         """Answer pages, and know which documents are being saved and when the session ends."""
@@ -105,7 +112,7 @@ class EndingServer(ServerApp):
             signal.signal(number, self._signalled)
 
     def load_server_extensions(self) -> None:
-        """Have terminals count: their extension forgets to say that they are there."""
+        """Have terminals end with the server: their extension forgets to say that they are there."""
         super().load_server_extensions()
         for app in self.extension_manager.extension_apps.get("jupyter_server_terminals", ()):
             app.terminals_available = app.settings.get("terminals_available", False)

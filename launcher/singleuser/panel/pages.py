@@ -29,7 +29,7 @@ class Pages:
 
     Attributes:
         greetings: Return what a page hears that has just connected.
-        used: Is called when somebody does something in a page, or opens one.
+        used: Is called when somebody does something in a page.
         stop: Is called when somebody presses Stop.
         watching: Is called when the first page begins to show what the session uses.
     """
@@ -102,8 +102,6 @@ class Pages:
                 page.tell(message)
         if self._ending:
             page.tell(self._ending)
-        else:
-            self.used()
 
     def closed(self, page: _Page) -> None:
         """Forget a page."""
