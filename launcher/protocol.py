@@ -160,6 +160,7 @@ class ClaimAnswer(NamedTuple):
         title: Name of the environment, for people.
         kind: What the environment is: `uenv`, `container` or `host`.
         images: Mount point → label or path of each uenv image that the session must have.
+        cluster_name: Name of the cluster's file, which stays when the one for people changes.
         log: Absolute path of the job's log, or empty where nobody knows.
         proxy: Whether `/proxy/<port>` hands on to ports of the user's programs.
         warnings: Minutes before the session ends at which its user is told.
@@ -182,6 +183,7 @@ class ClaimAnswer(NamedTuple):
     title: str = ""
     kind: str = ""
     images: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    cluster_name: str = ""
     log: str = ""
     proxy: bool = False
     warnings: list[int] = []  # noqa: RUF012 - nobody changes it
@@ -465,6 +467,7 @@ def parse_claim_answer(body: bytes) -> ClaimAnswer:
         title=fields.prose("title"),
         kind=fields.prose("kind"),
         images=fields.mapping("images", _PATH),
+        cluster_name=fields.prose("cluster_name"),
         log=fields.text("log", _MAYBE_PATH),
         proxy=fields.boolean("proxy"),
         warnings=_minutes(fields.take("warnings")),

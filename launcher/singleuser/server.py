@@ -243,10 +243,7 @@ def serve(session: Session) -> None:
         def get_extension_package(cls) -> str:
             return "jupyterhub"
 
-    if session.answer.vscode:
-        vscode.use(session.environments)
-    else:
-        vscode.leave_out()
+    vscode.use(session)
     proxy.guard(allowed=session.answer.proxy)
     try:
         SingleUser.launch_instance(session.answer.arguments)

@@ -54,6 +54,7 @@ def claim_answer(
         title=picked.name if picked else "",
         kind=picked.kind if picked else "",
         images={mount.path: mount.image for mount in mounts(cluster, request)},
+        cluster_name=cluster.name,
         log=log,
         proxy=cluster.proxy,
         warnings=list(cluster.warnings),

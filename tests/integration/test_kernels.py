@@ -32,8 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 # In VS Code's place: it tells what it sees.
 CODE_SERVER = """\
 #!{python} -I
-import http.server, json, os, sys
-(port,) = (word.partition("=")[2] for word in sys.argv if word.startswith("--port="))
+import http.server, json, os, socketserver, sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -41,7 +40,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps(dict(os.environ)).encode())
 
-http.server.HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+    def log_message(self, *arguments):
+        pass
+
+path = sys.argv[sys.argv.index("--socket") + 1]
+socketserver.UnixStreamServer(path, Handler).serve_forever()
 """
 
 

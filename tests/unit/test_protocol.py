@@ -80,6 +80,7 @@ ANSWERS = st.builds(
     PROSE,
     PROSE,
     st.dictionaries(MOUNT, VALUE, max_size=3),
+    PROSE,
     st.sampled_from(["", "/home/alice/jupyterlab-42.log", "/scratch/a directory/é.log"]),
     st.booleans(),
     st.lists(st.integers(1, 60 * 24 * 365), max_size=4),
@@ -148,13 +149,16 @@ ANSWER = {
     "title": "prgenv-gnu 24.11",
     "kind": "uenv",
     "images": {"/user-environment": "prgenv-gnu/24.11:v1"},
+    "cluster_name": "daint",
     "log": "/home/alice/jupyterlab-42.log",
     "proxy": True,
     "warnings": [30, 10],
     "end_warning": 120,
 }
 # What a hub may not say yet, or has nothing to say of.
-NOT_NEEDED = {"tls", "cluster", "title", "kind", "images", "log", "proxy", "warnings", "end_warning"}
+NOT_NEEDED = {
+    *("tls", "cluster", "title", "kind", "images", "cluster_name", "log", "proxy", "warnings", "end_warning")
+}
 TLS = {"key": "k", "certificate": "c", "authority": "a"}
 STOP = {"nonce": "b" * 64}
 WHOLE = [
@@ -394,6 +398,7 @@ class TestAnythingElseIsRefused:
             ("cluster", None),
             ("title", ["gnu"]),
             ("kind", "x" * 2001),
+            ("cluster_name", None),
             ("images", None),
             ("images", ["/user-environment"]),
             ("images", {"/user-environment": None}),
