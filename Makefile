@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PANEL := launcher/singleuser/labextensions/firecrest-launcher/package.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all unit integration slurm browser faults lint format lock generated screenshots bench-cost clean
@@ -12,17 +13,21 @@ help: ## Show this list
 		while IFS="$$(printf '\t')" read -r target text; do printf '  %-32s %s\n' "$$target" "$$text"; done
 	@echo "  ARGS='...' is handed on: make demo ARGS='--port 8000', make unit ARGS='-k form'"
 
-setup: $(READY) ## Make .venv with every extra, from the hashed lock
+setup: $(READY) $(PANEL) ## Make .venv with every extra, from the hashed lock
 
 $(READY): requirements.txt pyproject.toml launcher/sandbox/proxy/package-lock.json scripts/setup
 	@PYTHON='$(PYTHON)' scripts/setup
 	@touch $@
+
+$(PANEL): scripts/labextension $(wildcard labextension/*.js* labextension/src/* labextension/style/*) | $(READY)
+	@scripts/labextension
 
 demo: setup ## Run a whole site on this machine: JupyterHub, FirecREST, Slurm
 	@$(BIN)/launcher demo $(ARGS)
 
 test: setup ## Check the code and run all tests; as root on Debian, install what they need
 	@scripts/test-packages
+	@scripts/test-code-server
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest $(ARGS)
 
@@ -60,4 +65,5 @@ bench-cost: setup ## Count what launches and servers cost at FirecREST
 
 clean: ## Remove what setup and tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf labextension/node_modules labextension/lib launcher/singleuser/labextensions
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
