@@ -8,7 +8,7 @@ import { IFacts } from './messages';
 import { Session } from './session';
 import { useTick } from './status';
 import { Use } from './use';
-import { moment, short } from './words';
+import { long, moment, short } from './words';
 
 /** What the panel's buttons do. */
 export interface IActions {
@@ -132,6 +132,7 @@ function Facts({ session, facts }: { session: Session; facts: IFacts }): JSX.Ele
           {running && session.ending === null && <Left session={session} />}
         </Row>
       )}
+      <Row name="Unused">{session.idle === null ? '' : `ends after ${long(session.idle * 60)}`}</Row>
     </dl>
   );
 }
