@@ -37,11 +37,17 @@ export class Ending {
   }
 
   private async save(): Promise<void> {
-    if (this.saved) {
+    this.saved = this.saveAfter(this.saved);
+    this.session.connection.send({ kind: 'saved', unsaved: await this.saved });
+  }
+
+  /** Save what is open; after what was saved before, and what kernels have said since. */
+  private async saveAfter(before: Promise<string[]> | null): Promise<string[]> {
+    if (before) {
+      await before;
       await new Promise(heard => setTimeout(heard, LAST_WORDS));
     }
-    this.saved = this.documents.save();
-    this.session.connection.send({ kind: 'saved', unsaved: await this.saved });
+    return this.documents.save();
   }
 
   private async tell(): Promise<void> {

@@ -21,6 +21,7 @@ from traitlets import Integer
 
 from launcher.job_end import asked
 from launcher.singleuser.activity import Activity
+from launcher.singleuser.aside import aside
 from launcher.singleuser.countdown import Countdown
 from launcher.singleuser.idle import Idle
 from launcher.singleuser.panel.facts import facts
@@ -33,7 +34,7 @@ _HEARD_OUT = 5.0
 
 _PING = 30
 
-_SAVED = 5.0
+_SAVED = 6.0
 """Seconds for pages to save what they have."""
 
 _LATEST = 12.0
@@ -58,7 +59,7 @@ class EndingServer(ServerApp):
         """Answer pages, and know which documents are being saved and when the session ends."""
         super().init_webapp()
         self.pages = Pages()
-        self.pages.stop = self._stopped
+        self.pages.stop = lambda: self._over("stopped")
         self.web_app.add_handlers(".*$", [self.pages.handler(re.escape(self.base_url))])  # type: ignore[no-untyped-call]
         self.countdown = self._countdown()
         self.pages.greetings += [lambda: [self._facts()], self.countdown.greeting]
@@ -89,10 +90,10 @@ class EndingServer(ServerApp):
             end=job["end"],
             early=answer.end_warning,
             warnings=answer.warnings,
-            ask=lambda: asyncio.to_thread(asked, job["id"], self.session.environments.user),
+            ask=lambda: aside(asked, job["id"], self.session.environments.user),
             moved=lambda: self.pages.tell(self._facts()),
             warn=warn,
-            over=self._time_is_over,
+            over=self._over,
             log=self.log,
         )
 
@@ -126,7 +127,7 @@ class EndingServer(ServerApp):
                 self.shutdown_no_activity_timeout,
                 activity,
                 tell=self.pages.tell,
-                end=self._unused,
+                end=self._over,
                 log=self.log,
             )
             self.pages.greetings.append(self.idle.greeting)
@@ -150,28 +151,20 @@ class EndingServer(ServerApp):
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
         # Nothing is logged here: it may have come in the middle of that.
-        self.session.reporter.note(ENDING[signal.Signals(number)])
         if number == signal.SIGUSR1:
+            # The session may go on: what it is for is looked at first.
             self._awake(self.countdown.signalled)
-        else:
-            self.stop()
+            return
+        self.session.reporter.note(ENDING[signal.Signals(number)])
+        self.stop()
 
     def _awake(self, callback: Callable[[], Any]) -> None:
         # A signal's handler runs between two steps of a loop that sleeps on, unless it is woken.
         loop = self.io_loop.asyncio_loop  # type: ignore[attr-defined] # it is one of asyncio's
         loop.call_soon_threadsafe(self.io_loop.add_callback, callback)
 
-    def _time_is_over(self) -> None:
-        self.session.reporter.note("walltime")
-        self.stop()
-
-    def _unused(self, reason: str, message: str) -> None:
-        if not self._stopping:
-            self.session.reporter.note(reason, message)
-            self.stop()
-
-    def _stopped(self) -> None:
-        self.session.reporter.note("stopped")
+    def _over(self, reason: str, message: str = "") -> None:
+        self.session.reporter.note(reason, message)
         self.stop()
 
     async def _end(self) -> None:

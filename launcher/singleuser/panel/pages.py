@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -39,9 +41,9 @@ class Pages:
         self.used: Callable[[], None] = lambda: None
         self.stop: Callable[[], None] = lambda: None
         self.watching: Callable[[], None] = lambda: None
-        self.unsaved: list[str] = []
         self._open: set[_Page] = set()
-        self._asked: set[_Page] = set()
+        self._owed: Counter[_Page] = Counter()
+        self._unsaved: dict[_Page, list[str]] = {}
         self._answered = asyncio.Event()
         self._ending: dict[str, Any] | None = None
 
@@ -71,20 +73,21 @@ class Pages:
             reason: As in a `stopping` event.
         """
         self._ending = {"kind": "ending", "reason": reason}
-        self.unsaved = []
-        self._asked = set(self._open)
-        self._answered.clear()
+        self._owed.update(self._open)
         self.tell(self._ending)
 
     async def saved(self, within: float) -> None:
-        """Wait until all have saved after `end`, or are gone, at most so many seconds."""
-        try:
+        """Wait until all have saved after each `end`, or are gone, at most so many seconds."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while self._asked:
+                while self._owed:
                     self._answered.clear()
                     await self._answered.wait()
-        except TimeoutError:
-            pass
+
+    @property
+    def unsaved(self) -> list[str]:
+        """What pages could not save, by their last word."""
+        return [path for paths in self._unsaved.values() for path in paths]
 
     def close(self) -> None:
         """Close all connections."""
@@ -101,12 +104,14 @@ class Pages:
             for message in greeting():
                 page.tell(message)
         if self._ending:
+            self._owed[page] += 1
             page.tell(self._ending)
 
     def closed(self, page: _Page) -> None:
         """Forget a page."""
         self._open.discard(page)
-        self._answer_of(page)
+        del self._owed[page]
+        self._answered.set()
 
     def said(self, page: _Page, message: dict[str, Any]) -> None:
         """Take a message of a page; what is not known is passed over."""
@@ -119,17 +124,15 @@ class Pages:
                 if page.watches and not before:
                     self.watching()
             case "saved":
-                if page in self._asked:
+                if page in self._owed:
                     left = message.get("unsaved")
                     names = [each for each in left if isinstance(each, str)] if isinstance(left, list) else []
-                    self.unsaved += names[:_MAX_NAMES]
-                self._answer_of(page)
+                    self._unsaved[page] = names[:_MAX_NAMES]
+                    # Each `ending` has an answer of its own: what was saved before the last is not all.
+                    self._owed -= Counter([page])
+                    self._answered.set()
             case "stop":
                 self.stop()
-
-    def _answer_of(self, page: _Page) -> None:
-        self._asked.discard(page)
-        self._answered.set()
 
 
 class _Page(WebSocketMixin, WebSocketHandler, JupyterHandler):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from launcher.singleuser.aside import aside
 from launcher.singleuser.cgroup import Cgroup, Memory
 from launcher.singleuser.environment import Environments
 from launcher.singleuser.panel.gpus import Gpus
@@ -94,7 +95,7 @@ class Usage:
         resident = None
         if memory is None or job is None:
             # Whose child each process of the node is has to be found out.
-            processes, resident = await asyncio.to_thread(_processes)
+            processes, resident = await aside(_processes)
         return _Reading(time.monotonic(), memory, job, processes, resident)
 
 
