@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -48,20 +48,26 @@ class LastSessions:
 def extend_pages(settings: MutableMapping[str, Any]) -> None:
     """Have JupyterHub's page of a server that does not run say why.
 
-    A site's own page stays as it is; `launcher_last_session(user, server_name)` is there for it, too.
+    A site's own page stays as it is; `launcher_last_session(user, server_name)` is there for it, too. It
+    tells that user alone: admins, and those with whom a server is shared, may open the page as well.
 
     Args:
         settings: The hub's, with its templates.
     """
 
-    def words(user: User, server: str) -> str:
-        ended = LastSessions.of(settings).told(user, server)
-        return ended.words(time.time()) if ended else ""
+    def told_to(viewer: User | None) -> Callable[[User, str], str]:
+        def words(user: User, server: str) -> str:
+            ended = LastSessions.of(settings).told(user, server) if user is viewer else None
+            return ended.words(time.time()) if ended else ""
 
+        return words
+
+    # JupyterHub calls it with whoever sees a page, and gives the page what it returns. Its handlers have a
+    # copy of the settings, but this very dictionary.
+    settings["template_vars"]["launcher_last_session"] = told_to
     for key in ("jinja2_env", "jinja2_env_sync"):
         environment = settings[key]
         loader = environment.loader
         found, original = (loader.get_source(environment, name)[1] for name in (_PAGE, f"templates/{_PAGE}"))
         if found == original:
             environment.loader = ChoiceLoader([PackageLoader("launcher.form", "pages"), loader])
-        environment.globals["launcher_last_session"] = words

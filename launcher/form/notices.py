@@ -62,7 +62,7 @@ def notices(cluster: Cluster, now: datetime) -> tuple[Notice, ...]:
 
 def last_session(ended: Ended, now: datetime) -> Notice:
     """Return what a user is told whose last session ended by itself."""
-    return Notice(ended.words(now.timestamp()), log="\n".join(ended.log_lines))
+    return Notice(ended.words(now.timestamp()), log="\n".join(ended.log))
 
 
 def accounts_unknown(problem: str) -> Notice:

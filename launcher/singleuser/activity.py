@@ -11,6 +11,8 @@ from typing import Any
 from weakref import WeakSet
 
 _CHANGES = {"POST", "PUT", "PATCH", "DELETE"}
+_SHELL_VALUES = {"--init-command", "--init-file", "--rcfile", "-O", "-o"}
+"""Options of shells that take the next argument for their value."""
 _SHELLS = {"bash", "csh", "dash", "fish", "ksh", "mksh", "sh", "tcsh", "zsh"}
 
 
@@ -150,4 +152,12 @@ def _is_prompt(process: int) -> bool:
             name, *arguments = os.fsdecode(file.read()).rstrip("\0").split("\0")
     except OSError:
         return False
-    return os.path.basename(name).lstrip("-") in _SHELLS and all(each.startswith("-") for each in arguments)
+    if os.path.basename(name).lstrip("-") not in _SHELLS:
+        return False
+    rest = iter(arguments)
+    for each in rest:
+        if not each.startswith("-"):
+            return False
+        if each in _SHELL_VALUES:
+            next(rest, None)
+    return True

@@ -65,7 +65,7 @@ async def explain(launch: Launch, jobs: Jobs, log: Logger | LoggerAdapter[Any]) 
     if ended is None:
         return
     if ended.obscure:
-        ended.log = await jobs.log_tail(launch.record.job_id)
+        ended.read(await jobs.log_tail(launch.record.job_id))
     log.info("Server %s: %s", launch.name, ended.words(time.time()))
 
 

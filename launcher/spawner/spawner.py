@@ -269,7 +269,6 @@ class LauncherSpawner(UserOptions, Spawner):
         launch = self._launch = self._launches.add(Launch(record, self.user.name, self.name))
         launch.spawner = self
         self._launches.save(launch)
-        LastSessions.of(self.user.settings).forget(self.user, self.name)
         return launch, script
 
     @property
@@ -306,6 +305,8 @@ class LauncherSpawner(UserOptions, Spawner):
         record.job_id = record.job_id or claim.job_id
         launch.enter(Phase.CLAIMED)
         self._launches.save(launch)
+        # A start that never gets a node takes no word on the last session away.
+        LastSessions.of(self.user.settings).forget(self.user, self.name)
         launch.alive()
         launch.say(40, f"Running on {claim.node} as job {record.job_id}")
         self.log.info(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from launcher.errors import FirecrestError, LauncherError, LaunchRefused
@@ -20,9 +21,11 @@ _TODAY = 43200
 _MEMORY_UNITS = {"K": "KiB", "M": "MiB", "G": "GiB", "T": "TiB"}
 
 _BROKE_DOWN = "JupyterLab broke down"
-# What its node said counts before Slurm's word: a job that was over in time may have had a kernel before
-# that ran out of memory, and Slurm remembers that.
-_SAID = {"walltime": Cause.TIME_LIMIT}
+# These of Slurm's words count before a node's `walltime`: the signal that it takes for that may have another
+# reason. Others don't: Slurm remembers a kernel that ran out of memory long before.
+_NOT_ITS_TIME = {Cause.PREEMPTED, Cause.NODE, Cause.CANCELLED}
+# As `launcher.singleuser.idle` says it, which knows what an admin's arguments make of the cluster file.
+_UNUSED = re.compile(r"Nobody used this server for (\d{1,6}(?:\.\d{1,5})?) minutes?: [^\n]{0,300}")
 _CODES = {"terminated": 143, "not-wanted": LaunchRefused.exit_code}
 """A node's word → the exit code that means the same."""
 _WORDS = {
@@ -44,7 +47,8 @@ _WORDS = {
     ),
     Cause.TERMINATED: ("it was told to end, as when a job is cancelled or its time is over", ""),
     Cause.UNWANTED: ("the hub did not want it any more", ""),
-    Cause.FINISHED: ("its job came to its end without an error", ""),
+    # Nobody said why: it may have been its time, or its user's own wish.
+    Cause.FINISHED: ("its job is over", ""),
 }
 
 
@@ -63,7 +67,7 @@ class Ended:
         status: Slurm's last word on the job, or None; without a state if Slurm does not know it.
         memory: The memory on each node that was asked for, such as `16G`, or empty.
         idle: Minutes after which the cluster file has unused sessions end, or None.
-        log: The job's log, where nothing else explains the end.
+        log: The end of the job's log, fit to be shown, where nothing else explains the end.
     """
 
     job_id: str
@@ -76,7 +80,7 @@ class Ended:
     status: JobStatus | None = None
     memory: str = ""
     idle: int | None = None
-    log: Sequence[str] = ()
+    log: list[str] = field(default_factory=list)
 
     @property
     def by_its_user(self) -> bool:
@@ -92,13 +96,21 @@ class Ended:
     @property
     def _cause(self) -> Cause | None:
         code = _CODES.get(self.reason, self.exit_code)
-        cause = _SAID.get(self.reason) or of_end(self.status, code, "", "\n".join(self.log_lines))
+        cause = of_end(self.status, code, "", "\n".join(self.log))
+        if self.reason == "walltime" and cause not in _NOT_ITS_TIME:
+            return Cause.TIME_LIMIT
         return cause if cause in _WORDS else None
 
     @property
-    def log_lines(self) -> list[str]:
-        """The end of the log, fit to be shown."""
-        return tail(self.log, _LOG_LINES, _LOG_WIDTH)
+    def _unused(self) -> str:
+        """For how long nobody used it, in words."""
+        found = _UNUSED.fullmatch(self.message)
+        minutes = float(found[1]) if found else self.idle
+        return duration(60 * minutes) if minutes else "a while"
+
+    def read(self, log: Sequence[str]) -> None:
+        """Keep what may explain the end of the last lines of the job's log."""
+        self.log = tail(log, _LOG_LINES, _LOG_WIDTH)
 
     def words(self, now: float) -> str:
         """Return how the session ended and what to do about it, in one plain line of any characters.
@@ -118,7 +130,7 @@ class Ended:
     def _why(self) -> tuple[str, ...]:
         """Return the end of a sentence that says why it ended, and further sentences."""
         if self.reason == "idle":
-            return (f"nobody used it for {duration(60 * self.idle) if self.idle else 'a while'}",)
+            return (f"nobody used it for {self._unused}",)
         cause, status = self._cause, self.status
         if cause is not None:
             why, todo = _WORDS[cause]

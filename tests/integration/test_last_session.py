@@ -16,7 +16,7 @@ from support import eventually, node_says, saved_record, signal_jobs
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SCHEDULER = "process"
-SITE = {"stand_in": True}
+SITE = {"stand_in": True, "with_admin": True}
 CLUSTER = {"memory": ["16G", "64G"], "idle": {"server": 30}}
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -114,6 +114,29 @@ async def test_its_user_reads_why_until_the_next_start(person, faults, end, stat
     assert (await alice.start())[-1].get("ready")
     await alice.stop()
     assert await notices(alice) == ["", "", ""]
+
+
+async def test_a_start_that_gets_no_job_takes_nothing_away(site, person, faults):
+    alice = await person()
+    await alice.start()
+    await node_says(site, alice.name, "walltime")
+    await eventually(alice.is_stopped)
+    await eventually(alice.no_jobs)
+    faults.controller_down(noticed=True)
+    assert (await alice.start())[-1].get("failed")
+    faults.clear()
+    assert notice(await shown(alice, f"{alice.hub}spawn")).endswith(": its time was over.")
+
+
+async def test_an_admin_is_told_nothing_of_somebody_elses(site, person):
+    admin, bob = await person(), await person()
+    await bob.start()
+    await node_says(site, bob.name, "walltime")
+    await eventually(bob.is_stopped)
+    page = await shown(admin, f"{bob.server}lab")
+    assert "is not running" in page
+    assert notice(page) == ""
+    assert notice(await shown(bob, f"{bob.server}lab")).endswith(": its time was over.")
 
 
 async def test_the_hub_logs_the_reason_at_once(site, person):

@@ -68,7 +68,7 @@ class TestThePageOfAStoppedServer:
     def page(self, tmp_path):
         (tmp_path / "page.html").write_text("{% block main %}{% endblock %}{% block script %}{% endblock %}")
 
-        def page(*, how=None, **shown):
+        def page(*, how=None, viewer=None, **shown):
             environment, again = (
                 Environment(
                     loader=ChoiceLoader(
@@ -81,12 +81,20 @@ class TestThePageOfAStoppedServer:
                 )
                 for _ in range(2)
             )
-            settings = {"jinja2_env": environment, "jinja2_env_sync": again}
+            settings = {
+                "jinja2_env": environment,
+                "jinja2_env_sync": again,
+                "template_vars": {"site": "ours"},
+            }
+            handlers = settings.copy()
             extend_pages(settings)
             user = User()
+            found = handlers["template_vars"]
+            assert found.pop("site") == "ours"
+            given = {name: value(viewer or user) for name, value in found.items()}
             if how:
                 LastSessions.of(settings).keep(user, "", how)
-            return again.get_template("not_running.html").render(user=user, server_name="", **shown)
+            return again.get_template("not_running.html").render(**given, user=user, server_name="", **shown)
 
         return page
 
@@ -103,6 +111,9 @@ class TestThePageOfAStoppedServer:
         text = page(how=ended("failed", message=MARKUP, exit_code=1))
         assert "It said: &lt;script&gt;alert(1)&lt;/script&gt;" in text
         assert MARKUP not in text
+
+    def test_to_its_owner_alone(self, page):
+        assert 'role="note"' not in page(how=ended(), viewer=User())
 
     def test_nothing_where_nothing_is_known(self, page):
         assert 'role="note"' not in page()

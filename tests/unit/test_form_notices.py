@@ -78,7 +78,8 @@ def test_the_next_one_comes_first():
 
 
 def test_how_a_last_session_ended_is_an_information_with_the_end_of_its_log():
-    ended = Ended("12", "nid001", at=0.0, exit_code=1, log=["first", "last\x1b[0m words"])
+    ended = Ended("12", "nid001", at=0.0, exit_code=1)
+    ended.read(["first", "last\x1b[0m words"])
     notice = last_session(ended, datetime.fromtimestamp(60, UTC))
     assert notice.text == (
         "Your last session (job 12 on nid001) ended at 00:00 UTC: JupyterLab broke down (exit code 1)."

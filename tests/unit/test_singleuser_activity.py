@@ -303,18 +303,30 @@ class TestTerminals:
         await type_in("echo $((40+2)); sleep 60", "42")
         await works(server)
 
-    @pytest.mark.parametrize("inner", ["bash --norc --noprofile", "sh -i"])
-    async def test_a_shell_in_a_shell_is_none_at_its_prompt(self, server, shell, inner):
+    @pytest.mark.parametrize(
+        "inner",
+        [
+            "bash --norc --noprofile",
+            "bash --rcfile {rc}",
+            "bash --init-file {rc} -i",
+            "bash --norc -o vi -O checkwinsize",
+            "sh -i",
+        ],
+    )
+    async def test_a_shell_in_a_shell_is_none_at_its_prompt(self, server, shell, inner, tmp_path):
+        rc = tmp_path / "rc"
+        rc.write_text("PS1='inner$((40+2)) '")
         type_in = await shell()
-        await type_in(f"PS1='inner$((40+2)) ' {inner}", "inner42")
+        await type_in(f"PS1='inner$((40+2)) ' {inner.format(rc=rc)}", "inner42")
         await quiet(server)
         assert not await server.use()
 
-    async def test_a_script_is_a_program(self, server, shell, tmp_path):
+    @pytest.mark.parametrize("options", ["", "-e ", "-o nounset "])
+    async def test_a_script_is_a_program(self, server, shell, tmp_path, options):
         script = tmp_path / "script"
         script.write_text("echo $((40+2))\nread answer\n")
         type_in = await shell()
-        await type_in(f"sh {script}", "42")
+        await type_in(f"sh {options}{script}", "42")
         await works(server)
 
     async def test_one_that_has_ended_is_none(self, server, shell):

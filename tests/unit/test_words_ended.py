@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from launcher.errors import FirecrestError
 from launcher.firecrest import JobStatus
+from launcher.singleuser.idle import Idle
 from launcher.words.causes import Cause, of_end
 from launcher.words.ended import Ended, still_ending
 
@@ -43,6 +44,7 @@ class TestWhy:
             ({"reason": "idle", "idle": 30}, "nobody used it for 30 minutes."),
             ({"reason": "idle", "idle": 180}, "nobody used it for 3 hours."),
             ({"reason": "idle"}, "nobody used it for a while."),
+            ({"reason": "idle", "message": "No."}, "nobody used it for a while."),
             (
                 {"status": JobStatus("OUT_OF_MEMORY"), "memory": "16G"},
                 "it used more memory than it had (16 GiB). Ask for more memory, or a node of your own.",
@@ -78,7 +80,7 @@ class TestWhy:
                 {"reason": "failed", "message": "It ended with KeyError: 'x'", "exit_code": 1},
                 "JupyterLab broke down (exit code 1). It said: It ended with KeyError: 'x'",
             ),
-            ({"exit_code": 0}, "its job came to its end without an error."),
+            ({"exit_code": 0}, "its job is over."),
             ({"status": JobStatus("")}, "Slurm does not know its job any more."),
             ({"status": JobStatus("FAILED")}, "its job is over (FAILED)."),
             ({}, "its job is over."),
@@ -99,9 +101,9 @@ class TestWhy:
     def test_the_log_tells_of_memory_where_slurms_state_does_not(self, line):
         facts = {"exit_code": 137, "status": JobStatus("FAILED"), "memory": "64G"}
         assert ended(**facts).obscure
-        assert why(**facts, log=["so far so good", line]).startswith(
-            "it used more memory than it had (64 GiB)."
-        )
+        how = ended(**facts)
+        how.read(["so far so good", line])
+        assert "it used more memory than it had (64 GiB)." in how.words(AT)
 
     def test_what_a_node_said_counts_before_what_happened_to_a_kernel_long_before(self):
         """Slurm remembers that a process of the job was killed, though the session went on."""
@@ -109,9 +111,41 @@ class TestWhy:
         assert why(reason="idle", idle=30, status=status) == "nobody used it for 30 minutes."
         assert why(reason="walltime", status=status) == "its time was over."
 
+    @pytest.mark.parametrize("state", ["TIMEOUT", "COMPLETED", "FAILED", "OUT_OF_MEMORY"])
+    def test_a_session_that_was_signalled_was_so_for_its_time(self, state):
+        assert why(reason="walltime", status=JobStatus(state, exit_code=0)) == "its time was over."
+
+    @pytest.mark.parametrize(
+        ("status", "words"),
+        [
+            (JobStatus("PREEMPTED"), "a job of higher priority took its node."),
+            (JobStatus("NODE_FAIL"), "a node failed."),
+            (JobStatus("CANCELLED", ended_by="0"), "it was cancelled by an administrator."),
+        ],
+    )
+    def test_unless_slurm_knows_another_reason_for_the_signal(self, status, words):
+        assert why(reason="walltime", status=status).startswith(words)
+
+    @pytest.mark.parametrize(
+        ("minutes", "words"), [(45, "45 minutes"), (1, "60 seconds"), (0.5, "30 seconds"), (240, "4 hours")]
+    )
+    def test_the_node_knows_best_for_how_long_nobody_used_it(self, minutes, words):
+        node = Idle(60 * minutes, None, tell=print, end=print, log=None)
+        assert why(reason="idle", message=node.message, idle=30) == f"nobody used it for {words}."
+
+    @pytest.mark.parametrize("message", ["45", "x\nNobody used this server for 45 minutes: no.", "<b>\n"])
+    def test_what_is_not_the_nodes_own_sentence_is_not_read(self, message):
+        assert why(reason="idle", message=message, idle=30) == "nobody used it for 30 minutes."
+
     @pytest.mark.parametrize("said_last", ["ModuleNotFoundError: no uenv matches", "couldn't chdir to /home"])
     def test_a_log_says_nothing_of_what_only_starts_fail_for(self, said_last):
         assert why(exit_code=1, log=[said_last]) == "JupyterLab broke down (exit code 1)."
+
+    def test_of_a_log_no_more_is_kept_than_is_shown(self):
+        how = ended(exit_code=1)
+        how.read([f"{number} {'x' * 10_000}" for number in range(30)])
+        assert [line.split()[0] for line in how.log] == [str(number) for number in range(10, 30)]
+        assert max(map(len, how.log)) == 500
 
     def test_slurms_signal_for_memory_is_none_that_a_process_gets(self):
         assert of_end(JobStatus("FAILED", exit_code=0, signal=125), None, "", "") is Cause.MEMORY
@@ -125,6 +159,11 @@ class TestWhen:
     def test_of_one_that_said_nothing_it_is_known_when_the_hub_saw_it(self):
         text = said(heard=False, status=JobStatus("NODE_FAIL"))
         assert text == f"{WHO} has ended, as was seen at 14:20 UTC: a node failed."
+
+    def test_nor_whose_wish_it_was_though_it_was_no_error(self):
+        """Its time may have been over, or its user may have pressed Stop in JupyterLab."""
+        text = said(heard=False, status=JobStatus("COMPLETED", exit_code=0))
+        assert text == f"{WHO} has ended, as was seen at 14:20 UTC: its job is over."
 
     def test_what_is_not_known_is_not_named(self):
         assert Ended("", "", at=AT, reason="walltime").words(AT).startswith("Your last session ended at")
@@ -195,17 +234,18 @@ statuses = st.none() | st.builds(
         status=statuses,
         memory=st.sampled_from(["", "16G", "512000M"]),
         idle=st.none() | st.integers(1, 10**6),
-        log=st.lists(texts, max_size=30),
-    )
+    ),
+    st.lists(texts, max_size=30),
 )
-def test_whatever_came_from_a_node_it_is_one_short_plain_line(given_end):
+def test_whatever_came_from_a_node_it_is_one_short_plain_line(given_end, log):
+    given_end.read(log)
     text = given_end.words(AT)
     assert text.startswith("Your last session")
     assert not HIDDEN.search(text)
     assert len(text) < 1200
     text.encode()
-    assert len(given_end.log_lines) <= 20
-    "".join(given_end.log_lines).encode()
+    assert len(given_end.log) <= 20
+    "".join(given_end.log).encode()
 
 
 class TestAStartThatMustWait:
