@@ -17,17 +17,23 @@ _KINDS = {"0001": socket.SOCK_STREAM, "0002": socket.SOCK_DGRAM, "0005": socket.
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def belongings(uid: int) -> dict[str, list[Any]]:
+def belongings(uid: int, *places: Path, since: float = 0.0) -> dict[str, list[Any]]:
     """Return them by kind, for `stranger.attempts`; root sees all of them.
 
-    Sockets are names (those of abstract ones begin with @) and kinds, ports addresses and numbers.
+    Files are those of shared directories, of some more places, and what is open. Sockets are names (those of
+    abstract ones begin with @) and kinds, ports addresses and numbers.
+
+    Args:
+        uid: The user's id.
+        places: More directories.
+        since: Time (seconds since the epoch) before which a file was left by who had this id earlier.
     """
     pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _owner(path) == uid]
     return {
         "tcp": list(_ports("tcp", uid)),
         "udp": list(_ports("udp", uid)),
         "sockets": sorted(set(_sockets(pids))),
-        "paths": sorted({*_paths(SHARED, uid), *_open(pids, uid)}),
+        "paths": sorted({*_paths((*SHARED, *places), uid, since), *_open(pids, uid)}),
         "pids": pids,
     }
 
@@ -77,9 +83,11 @@ def _open(pids: Iterable[int], uid: int) -> Iterator[str]:
     yield from (path for path in _held(pids) if path.startswith("/") and _owner(Path(path)) == uid)
 
 
-def _paths(places: Iterable[str], uid: int) -> Iterator[str]:
+def _paths(places: Iterable[str | Path], uid: int, since: float) -> Iterator[str]:
     for place in places:
         for directory, directories, files in os.walk(place):
             for path in (Path(directory, name) for name in directories + files):
-                if _owner(path) == uid:
-                    yield str(path)
+                with contextlib.suppress(OSError):
+                    status = path.lstat()
+                    if status.st_uid == uid and status.st_ctime >= since:
+                        yield str(path)

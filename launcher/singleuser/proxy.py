@@ -1,4 +1,4 @@
-"""The ports that jupyter-server-proxy leads to: its user's own, and by `/proxy/<port>` only where allowed.
+"""What jupyter-server-proxy leads to: its user's own programs, and by `/proxy/<port>` only where allowed.
 
 A port of a node is anybody's, and what answers there is shown at the address of its user's JupyterLab, with
 all that this opens. So nothing is handed on to another user's program.
@@ -6,11 +6,12 @@ all that this opens. So nothing is handed on to another user's program.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import takewhile
 from types import SimpleNamespace
@@ -26,17 +27,66 @@ _IPV6 = (IPv6Address("::1"), IPv6Address("::"))
 _HUBS_COOKIE = re.compile(r"\s*(__Host-)?jupyterhub-")
 
 
-class _OwnPort(RequestHandler):
-    """A handler of jupyter-server-proxy that connects to nobody else's program on this node."""
+class _Own(RequestHandler):
+    """A handler of jupyter-server-proxy that hands on to programs of its user alone.
 
+    They get what is theirs, and nothing that opens JupyterLab.
+    """
+
+    port: int
     unix_socket: str | None
+    token_authenticated: bool
+    identity_provider: Any
+
+    async def prepare(self) -> None:
+        """Keep what is the hub's."""
+        if (prepared := super().prepare()) is not None:
+            await prepared
+        if self._finished:
+            return
+        self._keep_cookies()
+        if self.token_authenticated:
+            self._keep_token(self.identity_provider.hub_auth.get_token(self, in_cookie=False))
 
     def get_client_uri(self, protocol: str, host: str, port: str | int, proxied_path: str) -> str:
         """Return the address that is connected to."""
         uri: str = super().get_client_uri(protocol, host, port, proxied_path)  # type: ignore[misc]
-        if self.unix_socket is not None or host not in _LOOPBACK:
-            return uri
-        return uri.replace(f"://{host}:", f"://{own_address(str(port))}:", 1)
+        if self.unix_socket is not None:
+            _check_owner(self.unix_socket)
+        elif host in _LOOPBACK:
+            return uri.replace(f"://{host}:", f"://{own_address(str(port))}:", 1)
+        return uri
+
+    def _create_ws_connection(self, protocol: Callable[[], asyncio.BaseProtocol]) -> Awaitable[Any]:
+        # What a named server of raw bytes connects by.
+        if self.unix_socket is not None:
+            _check_owner(self.unix_socket)
+            connection: Awaitable[Any] = super()._create_ws_connection(protocol)  # type: ignore[misc]
+            return connection
+        host = own_address(str(self.port)).strip("[]")
+        return asyncio.get_running_loop().create_connection(protocol, host, self.port)
+
+    async def _http_ready_func(self, process: Any) -> bool:
+        try:
+            return bool(await super()._http_ready_func(process))  # type: ignore[misc]
+        except HTTPError:
+            return False
+
+    def _keep_cookies(self) -> None:
+        # `_xsrf` opens nothing by itself, and pages of programs take it for their own.
+        headers = self.request.headers
+        theirs = [cookie for cookie in headers.pop("Cookie", "").split(";") if not _HUBS_COOKIE.match(cookie)]
+        if cookies := ";".join(theirs).strip():
+            headers["Cookie"] = cookies
+
+    def _keep_token(self, token: str) -> None:
+        # Programs may have tokens of their own.
+        request = self.request
+        if request.headers.get("Authorization", "").partition(" ")[2].strip() == token:
+            del request.headers["Authorization"]
+        request.query = "&".join(
+            part for part in request.query.split("&") if parse_qsl(part) != [("token", token)]
+        )
 
 
 class _Off(RequestHandler):
@@ -54,40 +104,17 @@ class _Off(RequestHandler):
             )
 
 
-class _AnyPort(_OwnPort):
-    """A handler of `/proxy/…`: its user's programs get what is theirs, and nothing that opens JupyterLab."""
-
-    token_authenticated: bool
-    identity_provider: Any
+class _AnyPort(_Own):
+    """A handler of `/proxy/…`."""
 
     async def prepare(self) -> None:
-        """Look whose the port is, before a websocket is accepted, too; keep what is the hub's."""
-        if (prepared := super().prepare()) is not None:
-            await prepared
+        """Look whose the port is, before a websocket is accepted, too."""
+        await super().prepare()
         if self._finished:
             return
         *host, port, _ = self.path_args
         if not host or host[0] in _LOOPBACK:
             own_address(port)
-        self._keep_cookies()
-        if self.token_authenticated:
-            self._keep_token(self.identity_provider.hub_auth.get_token(self, in_cookie=False))
-
-    def _keep_cookies(self) -> None:
-        # `_xsrf` opens nothing by itself, and pages of programs take it for their own.
-        headers = self.request.headers
-        theirs = [cookie for cookie in headers.pop("Cookie", "").split(";") if not _HUBS_COOKIE.match(cookie)]
-        if cookies := ";".join(theirs).strip():
-            headers["Cookie"] = cookies
-
-    def _keep_token(self, token: str) -> None:
-        # Programs may have tokens of their own.
-        request = self.request
-        if request.headers.get("Authorization", "").partition(" ")[2].strip() == token:
-            del request.headers["Authorization"]
-        request.query = "&".join(
-            part for part in request.query.split("&") if parse_qsl(part) != [("token", token)]
-        )
 
 
 def guard(*, allowed: bool) -> None:
@@ -116,8 +143,10 @@ def guard(*, allowed: bool) -> None:
         handlers.setup_handlers(guarding, settings)
 
     package.setup_handlers = setup_handlers
-    # What it starts listens on a port that was found to be free, which somebody else may be faster to take.
-    config.SuperviseAndProxyHandler = guarded(handlers.SuperviseAndProxyHandler, _OwnPort)
+    # Named servers: whether a port is configured or was found to be free, others may be faster to take it.
+    for name, handler in list(vars(config).items()):
+        if isinstance(handler, type) and issubclass(handler, handlers.ProxyHandler):
+            setattr(config, name, guarded(handler, _Own))
 
 
 def own_address(port: str) -> str:
@@ -141,6 +170,16 @@ def own_address(port: str) -> str:
             f"On port {port} of this node another user's program listens. Have yours listen on another port.",
         )
     raise HTTPError(403, f"No program of yours listens on port {port} of this node (yet).")
+
+
+def _check_owner(path: str) -> None:
+    """Raise `HTTPError` 403 if a unix socket is another user's, as it may be in a directory for all."""
+    try:
+        owner = os.stat(path).st_uid
+    except FileNotFoundError:
+        return  # of which whoever connects tells
+    if owner != os.getuid():
+        raise HTTPError(403, f"The socket {path} is another user's. Have your program listen at another.")
 
 
 def _listeners(port: str) -> Iterator[tuple[IPv4Address | IPv6Address, int]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 
 import httpx
 import pytest
-from support import missing
+from listener import STOLEN, listening
+from named_servers import KINDS, named_servers
+from support import missing, taken_port
 
 from launcher.check.session import Kernel
 from launcher.errors import CheckFailed
@@ -40,25 +41,19 @@ class Socket(WebSocketHandler):
     async def open(self):
         await self.write_message({"uri": self.request.uri, "headers": dict(self.request.headers)})
 
-sockets = bind_sockets(0, %r)
+sockets = bind_sockets(%d, %r)
 HTTPServer(Application([(".*/socket", Socket), (".*", Echo)], xsrf_cookies=False)).add_sockets(sockets)
 print(sockets[0].getsockname()[1])
 """
 
-# A stranger, at a port that is given or not.
-STRANGER = """
-import http.server, sys
-class Thief(http.server.BaseHTTPRequestHandler):
-    def log_request(self, code):
-        pass
-    def do_GET(self):
-        print(self.headers, flush=True)
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"stolen")
-server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Thief)
-print(server.server_port, flush=True)
-server.serve_forever()
+# Sends back what it gets.
+ECHO = """
+import socket
+server = socket.create_server(("127.0.0.1", %d))
+while True:
+    peer, _ = server.accept()
+    while said := peer.recv(100):
+        peer.sendall(said)
 """
 
 
@@ -67,23 +62,16 @@ def stranger(site, account, port=0):
     """Yield the port of a program of another unix user, which must get nothing that is the user's."""
     if os.geteuid():
         missing("without root there is no second unix user", "run the tests as root")
-    command = [str(site.state / "software/bin/python"), "-I", "-c", STRANGER, str(port)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        user=account.uid,
-        group=account.gid,
-        extra_groups=[],
-        cwd="/",
-    ) as process:
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.kill()
-            rest = process.stdout.read()
-    assert "Cookie" not in rest
-    assert "Authorization" not in rest
+    with listening(str(site.state / "software/bin/python"), account, port) as listener:
+        yield listener.port
+        heard = listener.heard()
+    assert "Cookie" not in heard
+    assert "Authorization" not in heard
+
+
+def cookies(seen):
+    """Return the names of the cookies that a program got."""
+    return {each.partition("=")[0].strip() for each in seen["headers"]["Cookie"].split(";")}
 
 
 async def program(person, at="127.0.0.1"):
@@ -91,7 +79,7 @@ async def program(person, at="127.0.0.1"):
     assert (await person.browser.open(f"{person.server}lab")).status == 200
     kernel = await Kernel.start(person.browser, person.server)
     try:
-        return int(await kernel.run(PROGRAM % at))
+        return int(await kernel.run(PROGRAM % (0, at)))
     finally:
         kernel.close()
 
@@ -136,8 +124,7 @@ async def test_they_get_their_own_cookies_and_tokens_and_none_of_the_hubs(person
     by_socket = json.loads(await socket.read_message())
     socket.close()
     for seen in (await asked(alice, f"proxy/{port}/"), by_socket):
-        names = {each.partition("=")[0].strip() for each in seen["headers"]["Cookie"].split(";")}
-        assert names == {"mine", "_xsrf"}
+        assert cookies(seen) == {"mine", "_xsrf"}
     assert by_socket["uri"] == "/socket?token=theirs"
 
     token = (await alice.compute("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])")).strip()
@@ -181,29 +168,54 @@ async def test_another_users_program_is_never_reached(site, person):
         assert (await asked(alice, f"proxy/{own}/"))["uri"] == "/"
 
 
-async def test_named_servers_are_reached_but_not_who_was_faster_to_take_their_port(
-    site, person, cluster_file
-):
+async def test_named_servers_get_what_is_theirs_with_proxy_or_without(site, person, cluster_file):
+    cluster_file(proxy=False)
+    alice = await person()
+    python = str(site.state / "software/bin/python")
+    with taken_port() as web, taken_port() as raw:
+        pass  # free in a moment
+    listens = PROGRAM % (web, "127.0.0.1") + "from tornado.ioloop import IOLoop\nIOLoop.current().start()"
+    # The command is a template.
+    listens = listens.replace("{", "{{").replace("}", "}}")
+    servers = {
+        "web": {"command": [python, "-c", listens], "port": web},
+        "web-too": {"port": web},
+        "raw": {"command": [python, "-c", ECHO % raw], "port": raw, "raw_socket_proxy": True},
+        "raw-too": {"port": raw, "raw_socket_proxy": True},
+    }
+    with named_servers(site.accounts[alice.name], servers):
+        await alice.start()
+    await alice.browser.open(f"{alice.server}lab")
+    await asked(alice, "web/")
+    for name in ("web", "web-too"):
+        socket = await alice.browser.connect(f"{alice.server}{name}/socket")
+        for seen in (await asked(alice, f"{name}/"), json.loads(await socket.read_message())):
+            assert cookies(seen) == {"mine", "_xsrf"}
+        socket.close()
+    for name in ("raw", "raw-too"):
+        socket = await alice.browser.connect(f"{alice.server}{name}/")
+        await socket.write_message("hello")
+        assert await socket.read_message() == b"hello"
+        socket.close()
+
+
+async def test_behind_named_servers_too_another_users_program_is_never_reached(site, person, cluster_file):
     cluster_file(proxy=False)
     alice = await person()
     bob = next(account for account in site.accounts if account.name != alice.name)
-    home = site.state / "home" / alice.name
-    with stranger(site, bob) as taken:
-        command = [str(site.state / "software/bin/python"), "-m", "http.server", "--bind", "127.0.0.1"]
-        servers = {
-            "mine": {"command": [*command, "{port}"]},
-            "late": {"command": ["sleep", "1000"], "port": taken},
-        }
-        config = home / ".jupyter/jupyter_server_config.json"
-        config.parent.mkdir(exist_ok=True)
-        os.chown(config.parent, home.stat().st_uid, home.stat().st_gid)
-        config.write_text(json.dumps({"ServerProxy": {"servers": servers}}))
-        await alice.start()
-        config.unlink()
+    with stranger(site, bob) as port:
+        servers = {name: {**kind, "port": port} for name, kind in KINDS.items()}
+        with named_servers(site.accounts[alice.name], servers):
+            await alice.start()
         await alice.browser.open(f"{alice.server}lab")
-        assert "Directory listing" in (await alice.browser.call("GET", f"{alice.server}mine/")).text
-        answer = await alice.browser.call("GET", f"{alice.server}late/")
-        assert (answer.status_code, OTHERS in answer.text) == (403, True)
+        for name in KINDS:
+            answer = await alice.browser.call("GET", f"{alice.server}{name}/")
+            assert STOLEN not in answer.text
+            if "raw" not in name:
+                assert (answer.status_code, OTHERS in answer.text) == (403, True)
+            socket = await alice.browser.connect(f"{alice.server}{name}/")
+            assert await socket.read_message() is None
+            socket.close()
 
 
 async def test_nothing_is_handed_on_where_the_cluster_does_not_allow_it(person, cluster_file):

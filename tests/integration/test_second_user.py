@@ -6,26 +6,32 @@ import asyncio
 import contextlib
 import json
 import os
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import pytest_asyncio
 import stranger
-from belongings import belongings
 from code_server import code_server
+from listener import listening
+from named_servers import KINDS, named_servers
 from playwright.async_api import async_playwright
 from support import Person, command_lines, eventually, missing, program, saved_record
+from tornado.websocket import WebSocketClosedError
+from whole_session import Whole
 
 from launcher.check.browser import Browser
 from launcher.check.session import Kernel
 from launcher.errors import CheckFailed
-from launcher.protocol import derive_launch_key
+from launcher.protocol import Claim, derive_launch_key, encode, new_nonce
+from launcher.sandbox.scheduler import slurm_daemons
 
 # A window of VS Code takes its time.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
+# Slurm keeps scripts on the node and for its controller.
+SCHEDULER = "process" if slurm_daemons.missing() else "slurm"
 CLUSTER = {"proxy": True}
 GET = (
     *(
@@ -84,65 +90,38 @@ print("goes on", flush=True)
 """
 
 
-@dataclass
-class Whole:
-    """A session with all that it may have.
-
-    Attributes:
-        person: Whose it is.
-        kernel: One that runs.
-        about: What the kernel knows of itself.
-        names: What stands for names in addresses of the server.
-        server: The server's address and port.
-    """
-
-    person: Person
-    kernel: Kernel
-    about: dict[str, Any]
-    names: dict[str, Any]
-    server: tuple[str, int]
-
-    def addresses(self, paths: tuple[str, ...]) -> list[str]:
-        """Return addresses of the server, without what comes before its prefix."""
-        return [path.format(**self.names) for path in paths]
-
-    def tasks(self, uid: int, token: str, **paths: tuple[str, ...]) -> dict[str, Any]:
-        """Return all that there is of the session, and what to ask its server, with a token and without."""
-        base = f"/user/{self.person.name}/"
-        web = {
-            "server": self.server,
-            "tokens": ["", token],
-            "paths": {what: [base + path for path in self.addresses(asked)] for what, asked in paths.items()},
-        }
-        return {**belongings(uid), "keys": [self.about["file"]], "web": web}
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def whole(site):
     """A session with a kernel, a terminal, a program of its user's, and a window of VS Code with another."""
     if os.geteuid():
         missing("without root there is no second unix user", "run the tests as root")
     (site.state / "software/bin/code-server").symlink_to(code_server())
-    name = next(iter(site.accounts)).name
-    async with Browser() as browser, async_playwright() as playwright:
-        alice = await Person.log_in(site, name, browser)
-        await alice.start()
-        assert (await browser.open(f"{alice.server}lab")).status == 200
-        with contextlib.closing(await Kernel.start(browser, alice.server)) as kernel:
-            (running,) = await browser.fetch("GET", f"{alice.server}api/kernels")
-            names = {
-                "port": int(await kernel.run(PROGRAM)),
-                "kernel": running["id"],
-                "terminal": (await browser.fetch("POST", f"{alice.server}api/terminals"))["name"],
-            }
-            about = json.loads(await kernel.run(ABOUT))
-            address = urlsplit(saved_record(site, name)["url"])
-            async with await playwright.chromium.launch(
-                executable_path=program("chromium"), chromium_sandbox=False, args=["--disable-gpu"]
-            ) as chromium:
-                await _open_vscode(alice, chromium)
-                yield Whole(alice, kernel, about, names, (address.hostname, address.port))
-        await alice.stop()
+    account, other, *_ = site.accounts
+    name, python = account.name, str(site.state / "software/bin/python")
+    with listening(python, other) as behind:
+        async with Browser() as browser, async_playwright() as playwright:
+            alice = await Person.log_in(site, name, browser)
+            with named_servers(account, {key: {**kind, "port": behind.port} for key, kind in KINDS.items()}):
+                await alice.start()
+            (job_id,) = await site.live_jobs(name)
+            job = await site.scheduler.job(job_id)
+            assert (await browser.open(f"{alice.server}lab")).status == 200
+            with contextlib.closing(await Kernel.start(browser, alice.server)) as kernel:
+                (running,) = await browser.fetch("GET", f"{alice.server}api/kernels")
+                names = {
+                    "port": int(await kernel.run(PROGRAM)),
+                    "kernel": running["id"],
+                    "terminal": (await browser.fetch("POST", f"{alice.server}api/terminals"))["name"],
+                }
+                about = json.loads(await kernel.run(ABOUT))
+                address = urlsplit(saved_record(site, name)["url"])
+                async with await playwright.chromium.launch(
+                    executable_path=program("chromium"), chromium_sandbox=False, args=["--disable-gpu"]
+                ) as chromium:
+                    await _open_vscode(alice, chromium)
+                    server = (address.hostname, address.port)
+                    yield Whole(alice, job, kernel, about, names, server, behind)
+            await alice.stop()
 
 
 async def _open_vscode(person, chromium):
@@ -197,10 +176,20 @@ async def tries(site, name, tasks):
     return dict(done)
 
 
+async def test_every_port_on_which_a_session_listens_is_known(whole, bob):
+    """Whatever listens may do as it is told, in words that no test says."""
+    found = whole.belongings()
+    wanted = {
+        "JupyterLab's server": whole.server,
+        "ipykernel's, for what forked children print": ("127.0.0.1", whole.about["port_for_children"]),
+        "the user's own program": ("127.0.0.1", whole.names["port"]),
+    }
+    assert (sorted(found["tcp"]), found["udp"]) == (sorted(wanted.values()), [])
+
+
 async def test_of_all_that_a_session_has_on_its_node_another_user_gets_nothing(site, whole, bob):
-    uid = site.accounts[whole.person.name].uid
     token = (await bob.compute("import os; print(os.environ['JUPYTERHUB_API_TOKEN'])")).strip()
-    tasks = whole.tasks(uid, token, GET=GET, websocket=WEBSOCKET, POST=POST)
+    tasks = whole.tasks(token, GET=GET, websocket=WEBSOCKET, POST=POST)
     # Whether programs of users ask who is there is up to them.
     own_program = ("127.0.0.1", whole.names["port"])
     tasks["tcp"].remove(own_program)
@@ -211,8 +200,8 @@ async def test_of_all_that_a_session_has_on_its_node_another_user_gets_nothing(s
 
 async def test_its_owner_gets_what_the_other_tried(site, whole):
     """Else that the other gets nothing would mean nothing."""
-    uid, about = site.accounts[whole.person.name].uid, whole.about
-    tasks = whole.tasks(uid, about["token"], GET=GET, websocket=WEBSOCKET)
+    about = whole.about
+    tasks = whole.tasks(about["token"], GET=GET, websocket=WEBSOCKET)
     sockets = {name for name, _ in tasks["sockets"]}
     tried = await tries(site, whole.person.name, tasks)
     wanted = {
@@ -224,6 +213,9 @@ async def test_its_owner_gets_what_the_other_tried(site, whole):
         *(f"{what} /proc/{about['pid']}/{name}" for what, name in (("read", "environ"), ("list", "fd"))),
         f"signal {about['pid']}",
         f"talk HTTP to 127.0.0.1 {whole.names['port']}",
+        f"list {whole.account.home}",
+        f"read {whole.job.standard_output}",
+        *(f"read {path}" for path in whole.scripts() if path.name == "slurm_script"),
         *(f"talk to {name}" for name in sockets),
         *(
             f"{what} /user/{whole.person.name}/{path} with a token"
@@ -243,7 +235,7 @@ async def test_its_owner_gets_what_the_other_tried(site, whole):
         assert any(part in name for name in sockets), part
 
 
-async def test_no_secret_is_in_an_argument_list(site, whole, bob):
+async def test_no_secret_is_in_an_argument_list_or_the_jobs_log(site, whole, bob):
     record = saved_record(site, whole.person.name)
     cookie_secret = bytes.fromhex((site.state / "hub/cookie_secret").read_text().strip())
     connection = json.loads((await whole.kernel.run(f"print(open({whole.about['file']!r}).read())")).strip())
@@ -252,10 +244,36 @@ async def test_no_secret_is_in_an_argument_list(site, whole, bob):
         "kernel's key": connection["key"],
         "launch key": derive_launch_key(cookie_secret, record["launch_id"]),
         "password": site.accounts[whole.person.name].password,
+        "ticket": whole.ticket,
     }
-    lines = "\n".join(command_lines())
+    lines, log = "\n".join(command_lines()), Path(whole.job.standard_output).read_text()
     assert whole.about["file"] in lines
-    assert [name for name, secret in secrets.items() if secret in lines] == []
+    assert log
+    assert [name for name, secret in secrets.items() if secret in lines + log] == []
+
+
+async def test_the_ticket_is_in_the_schedulers_hands_alone_and_claims_nothing_any_more(site, whole):
+    names = {path.name for path in whole.scripts()}
+    assert names in ({"slurm_script"}, {"slurm_script", "script"})
+    claim = Claim(whole.ticket, new_nonce(), whole.job.id, "nid001", "6.1.1")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(f"{site.url}hub/api/launcher/claim", content=encode(claim))
+    assert (answer.status_code, "claims nothing any more" in answer.text) == (409, True)
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_a_named_server_hands_nothing_to_who_was_faster_to_take_its_port(whole, bob, name):
+    address = f"{whole.person.server}{name}/"
+    answer = await whole.person.browser.call("GET", f"{address}?only=hers")
+    assert answer.status_code in (403, 405, 500)
+    socket = await whole.person.browser.connect(f"{address}?only=hers")
+    with contextlib.suppress(WebSocketClosedError):
+        await socket.write_message("only hers")
+    assert await socket.read_message() is None
+    socket.close()
+    heard = whole.behind.heard().lower()
+    for secret in ("only", "hers", "cookie", "authorization", "upgrade"):
+        assert secret not in heard
 
 
 async def test_what_another_user_sends_to_a_kernel_is_never_taken_for_its_output(site, whole, bob):
@@ -302,8 +320,8 @@ async def test_nothing_is_reached_through_the_hub_by_somebody_else(whole, bob):
 
 async def test_nothing_is_reached_through_the_session_of_somebody_else(site, whole, bob):
     """On the same node, `/proxy/<port>` of theirs would come from the node itself."""
-    found = belongings(site.accounts[whole.person.name].uid)
-    assert len(found["tcp"]) >= 3
+    found = whole.belongings()
+    assert len(found["tcp"]) == 3
     for _, port in found["tcp"]:
         answer = await bob.browser.call("GET", f"{bob.server}proxy/{port}/")
         assert answer.status_code == 403
