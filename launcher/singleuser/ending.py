@@ -56,28 +56,13 @@ class EndingServer(ServerApp):
     websocket_ping_timeout = Integer(_PING, config=True, help="Seconds to wait for the answer to one.")
 
     def init_webapp(self) -> None:
-        """Answer pages, and know which documents are being saved and when the session ends."""
+        """Answer pages, and know when the session ends."""
         super().init_webapp()
         self.pages = Pages()
         self.pages.stop = lambda: self._over("stopped")
         self.web_app.add_handlers(".*$", [self.pages.handler(re.escape(self.base_url))])  # type: ignore[no-untyped-call]
         self.countdown = self._countdown()
         self.pages.greetings += [lambda: [self._facts()], self.countdown.greeting]
-        self.saves: WeakSet[Any] = WeakSet()
-        application, settings = self.web_app, self.web_app.settings
-        find, log = application.find_handler, settings["log_function"]
-
-        def find_handler(request: Any, **kwargs: Any) -> Any:
-            if request.method in ("PUT", "POST", "PATCH") and "/api/contents" in request.path:
-                self.saves.add(request)
-            return find(request, **kwargs)
-
-        def log_function(handler: Any, **kwargs: Any) -> None:
-            self.saves.discard(handler.request)
-            log(handler, **kwargs)
-
-        application.find_handler = find_handler  # type: ignore[method-assign]
-        settings["log_function"] = log_function
 
     def _countdown(self) -> Countdown:
         job, answer = record(self.session.answer, self.session.environments)["job"], self.session.answer
@@ -117,6 +102,26 @@ class EndingServer(ServerApp):
         super().load_server_extensions()
         for app in self.extension_manager.extension_apps.get("jupyter_server_terminals", ()):
             app.terminals_available = app.settings.get("terminals_available", False)
+        # JupyterHub's extension has put a log of its own in the place of Jupyter's by now.
+        self._hear_saves()
+
+    def _hear_saves(self) -> None:
+        """Know which documents are being saved."""
+        self.saves: WeakSet[Any] = WeakSet()
+        application, settings = self.web_app, self.web_app.settings
+        find, log = application.find_handler, settings["log_function"]
+
+        def find_handler(request: Any, **kwargs: Any) -> Any:
+            if request.method in ("PUT", "POST", "PATCH") and "/api/contents" in request.path:
+                self.saves.add(request)
+            return find(request, **kwargs)
+
+        def log_function(handler: Any, **kwargs: Any) -> None:
+            self.saves.discard(handler.request)
+            log(handler, **kwargs)
+
+        application.find_handler = find_handler  # type: ignore[method-assign]
+        settings["log_function"] = log_function
 
     def init_shutdown_no_activity(self) -> None:
         """End a server that nobody uses; jupyter-server would keep one for a kernel that does nothing."""

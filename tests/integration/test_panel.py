@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from panel import Page
@@ -121,3 +122,20 @@ async def test_nobody_else_gets_a_connection(started, opened, person):
         await opened(stranger, alice.server)
     with pytest.raises(CheckFailed, match="HTTP 403"):
         await opened(alice, alice.server, origin="https://elsewhere.example.org")
+
+
+async def test_a_document_that_was_saved_does_not_hold_up_the_end(started, opened, site):
+    alice = await started()
+    page = await opened(alice)
+    (job_id,) = await site.live_jobs(alice.name)
+    log = Path((await site.scheduler.job(job_id)).standard_output)
+    home = str(site.state / "home" / alice.name).lstrip("/")
+    body = {"type": "file", "format": "text", "content": "saved"}
+    for number in range(20):
+        await alice.browser.fetch("PUT", f"{alice.server}api/contents/{home}/{number}.txt", body)
+    await page.say(kind="stop")
+    assert await page.hear("ending")
+    await page.say(kind="saved", unsaved=[])
+    assert await page.hear("nothing") is None
+    await gone(alice)
+    assert "is still being saved" not in log.read_text()
