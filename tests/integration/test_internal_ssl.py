@@ -38,8 +38,8 @@ FIND_KEYS = f"""
 import os
 for top in ("/dev/shm", "/tmp", os.path.expanduser("~"), f"/proc/{{os.getpid()}}/fd"):
     for place, folders, names in os.walk(top):
-        if "site-packages" in folders:
-            folders.remove("site-packages")  # of a checkout there; some packages bring keys for their tests
+        # Of a checkout there; some packages bring keys for their tests.
+        folders[:] = set(folders) - {{"site-packages", "node_modules"}}
         for path in (os.path.join(place, name) for name in names):
             try:
                 if os.path.isfile(path) and open(path, "rb").read(27) == {BEGINS_LIKE_A_KEY.encode()!r}:
