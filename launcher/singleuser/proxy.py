@@ -145,7 +145,8 @@ def guard(*, allowed: bool) -> None:
     package.setup_handlers = setup_handlers
     # Named servers: whether a port is configured or was found to be free, others may be faster to take it.
     for name, handler in list(vars(config).items()):
-        if isinstance(handler, type) and issubclass(handler, handlers.ProxyHandler):
+        named = isinstance(handler, type) and issubclass(handler, handlers.ProxyHandler)
+        if named and not issubclass(handler, _Own):
             setattr(config, name, guarded(handler, _Own))
 
 
