@@ -7,7 +7,7 @@ from launcher.clusters.model import Cluster
 from launcher.clusters.options import options_from_form, parse_options
 from launcher.clusters.request import LaunchRequest
 from launcher.clusters.script import JOB_NAME, LaunchFacts, log_path
-from launcher.clusters.seen import Seen
+from launcher.yaml_file.seen import Seen
 
 __all__ = [
     "JOB_NAME",

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from launcher.clusters.cluster_file import SAMPLE_FACTS, ClusterFile
 from launcher.clusters.model import Cluster
-from launcher.clusters.part import Place
-from launcher.clusters.problem import Problem, shown
 from launcher.clusters.request import LaunchRequest
-from launcher.clusters.seen import Seen
 from launcher.clusters.shell import Finding, bash_findings, shellcheck_findings
-from launcher.clusters.source import Source
 from launcher.errors import InvalidFile, MissingPart, UsageError
+from launcher.yaml_file.part import Place
+from launcher.yaml_file.problem import Problem, shown
+from launcher.yaml_file.seen import Seen
+from launcher.yaml_file.source import Source
 
 _SBATCH = re.compile(r"^#SBATCH .*$", re.MULTILINE)
 _JINJA = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}")

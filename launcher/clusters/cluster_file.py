@@ -15,13 +15,13 @@ from launcher.clusters.files import parse_cluster
 from launcher.clusters.model import Cluster, path_of
 from launcher.clusters.options import parse_options
 from launcher.clusters.partition import Partition
-from launcher.clusters.problem import Problem
 from launcher.clusters.request import LaunchRequest
 from launcher.clusters.script import LaunchFacts, render
-from launcher.clusters.seen import Seen
-from launcher.clusters.source import Source
 from launcher.clusters.template import BatchTemplate, template_directory
 from launcher.errors import InvalidFile
+from launcher.yaml_file.problem import Problem
+from launcher.yaml_file.seen import Seen
+from launcher.yaml_file.source import Source
 
 SAMPLE_USER = "someone"
 SAMPLE_FACTS = LaunchFacts(

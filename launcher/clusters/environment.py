@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from launcher.clusters.part import Part, Place
 from launcher.clusters.values import Edf, Image, Line, NodePath, Shell, Switch, UserPath, View, Word
+from launcher.yaml_file.part import Part, Place
 
 
 def image_name(image: str) -> str | None:

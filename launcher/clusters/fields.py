@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from launcher.clusters.choice import Choice
 from launcher.clusters.environment import ContainerEnvironment, Environment, UenvEnvironment
 from launcher.clusters.model import Cluster, path_of
-from launcher.clusters.part import Choice
 from launcher.clusters.partition import fitting
 from launcher.clusters.values import LABEL, PATH, VIEW, WORD
 

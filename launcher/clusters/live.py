@@ -11,8 +11,8 @@ from typing import Any
 
 from launcher.clusters.check import load_checked
 from launcher.clusters.cluster_file import ClusterFile
-from launcher.clusters.seen import Seen
 from launcher.errors import InvalidFile
+from launcher.yaml_file.seen import Seen
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at a cluster file and its batch templates."""

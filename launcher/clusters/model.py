@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, HttpUrl, model_validator
 
+from launcher.clusters.choice import Choice
 from launcher.clusters.environment import (
     ContainerEnvironment,
     Environment,
@@ -18,7 +19,6 @@ from launcher.clusters.environment import (
 )
 from launcher.clusters.node import NodeAddresses
 from launcher.clusters.notice import Announcement, Maintenance
-from launcher.clusters.part import Choice, Part, Place
 from launcher.clusters.partition import Partition, Times, usual_times
 from launcher.clusters.values import (
     Constraint,
@@ -39,6 +39,7 @@ from launcher.clusters.values import (
     UserPath,
     Word,
 )
+from launcher.yaml_file import Part, Place
 
 OptionName = Literal[
     "environment",

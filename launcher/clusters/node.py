@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from launcher.clusters.part import Part, Place
 from launcher.clusters.values import Interface, NamePattern, Network
+from launcher.yaml_file.part import Part, Place
 
 
 class NodeAddresses(Part):

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from launcher.clusters.part import Part, Place
 from launcher.clusters.values import Line, Moment
+from launcher.yaml_file.part import Part, Place
 
 
 class Announcement(Part):

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from launcher.clusters.part import Choice, Part, Place
+from launcher.clusters.choice import Choice
 from launcher.clusters.values import Constraint, Count, CountOrNone, Line, Minutes, NodeMinutes, Word
+from launcher.yaml_file import Part, Place
 
 
 class Partition(Part):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from launcher.clusters.problem import shown
 from launcher.errors import MissingPart
+from launcher.yaml_file.problem import shown
 
 _TIME_OUT = 60
 """Seconds after which either of them is ended."""

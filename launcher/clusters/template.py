@@ -15,9 +15,9 @@ from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 import launcher
-from launcher.clusters.problem import Problem, shown
-from launcher.clusters.seen import Seen
 from launcher.errors import InvalidFile
+from launcher.yaml_file.problem import Problem, shown
+from launcher.yaml_file.seen import Seen
 
 
 def template_directory() -> Path:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from launcher.singleuser.image import Image, View, loaded_views
 from launcher.singleuser.isolation import is_foreign
-from launcher.singleuser.view import Patch
+from launcher.view import Patch
 
 _STEP = frozenset(
     # What srun says of the one task that this server is: srun(1), "Output environment variables".

@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from launcher.view import is_below
+
 _PROBE = b"\0" * 16384
 _ENOUGH = 16 * 1024 * 1024
 """Bytes: a file system with more room than this is not full."""
@@ -49,11 +51,6 @@ def mounts() -> Iterator[FileSystem]:
                 yield FileSystem(mount, fields[fields.index("-", 6) + 1])
     except (OSError, ValueError, IndexError):
         return
-
-
-def is_below(path: str, directory: str) -> bool:
-    """Tell whether a path is a directory, or below it."""
-    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
 
 
 def read(path: str, most: int) -> bytes:

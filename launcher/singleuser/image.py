@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from launcher.errors import PreflightFailed
-from launcher.singleuser.file_system import is_below
-from launcher.singleuser.view import Patch
+from launcher.view import Patch, is_below
 
 MOUNTS = "UENV_MOUNT_LIST"
 VIEWS = "UENV_VIEW"

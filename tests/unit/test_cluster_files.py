@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.clusters import Seen, load_cluster
-from launcher.clusters.problem import Problem
-from launcher.clusters.source import MAX_BYTES, Source
 from launcher.clusters.template import template_directory
 from launcher.errors import InvalidFile
+from launcher.yaml_file.problem import Problem
+from launcher.yaml_file.source import MAX_BYTES, Source
 
 BROKEN = Path(__file__).parents[1] / "clusters/broken"
 WHOLE = {

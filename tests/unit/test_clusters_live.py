@@ -190,7 +190,7 @@ class TestAFileThatCanNotBeRead:
         def refuse(_):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("launcher.clusters.seen.Path.read_bytes", refuse)
+        monkeypatch.setattr("launcher.yaml_file.seen.Path.read_bytes", refuse)
         await looks(live)
         assert limit(live) == 600
         assert "Permission denied" in live.problems[0]

@@ -12,10 +12,10 @@ import launcher
 ROOT = Path(launcher.__file__).parent
 # Each may import those that stand before it.
 ORDER = (
-    "errors protocol node_name job_end server detached metrics clusters certificates firecrest words form "
-    "spawner export check sandbox cli"
+    "errors yaml_file view builder protocol node_name job_end server detached metrics clusters certificates "
+    "firecrest words form spawner export check prefetch sandbox cli"
 ).split()
-NODE = "errors protocol node_name job_end".split()
+NODE = "errors view protocol node_name job_end".split()
 WITHOUT_CODE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
     *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),

@@ -9,7 +9,7 @@ import pytest
 from launcher.singleuser.environment import Environments, without_step
 from launcher.singleuser.image import Image, View
 from launcher.singleuser.isolation import KEPT, isolate, recover
-from launcher.singleuser.view import Patch
+from launcher.view import Patch
 
 MOUNT = "/user-environment"
 

@@ -22,7 +22,7 @@ from launcher.singleuser.home import check_home, check_temporary
 from launcher.singleuser.image import Image, View
 from launcher.singleuser.mounts import check_mounted, check_processors
 from launcher.singleuser.preflight import jupyterhub_version, preflight
-from launcher.singleuser.view import Operation, Patch
+from launcher.view import Operation, Patch
 
 ANOTHER_NODE = "Press Start again to get another node; if it stays so, tell the site's support."
 PACKAGE = Path(launcher.__file__).parents[1]

@@ -15,7 +15,7 @@ from launcher.protocol import ClaimAnswer
 from launcher.singleuser.environment import Environments
 from launcher.singleuser.image import Image, View
 from launcher.singleuser.session import Session, record
-from launcher.singleuser.view import Patch
+from launcher.view import Patch
 
 TOKEN, KEY = "t0ken", "d" * 64
 ANSWER = ClaimAnswer(

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from launcher.singleuser.environment import Environments
-from launcher.singleuser.file_system import is_below
 from launcher.singleuser.image import Image
 from launcher.singleuser.kernels.inquiry import Answer, Question
 from launcher.singleuser.kernels.venv import Venv, identity, venvs_below, without_venv
+from launcher.view import is_below
 
 _SYSTEM = ("/usr/bin", "/bin")
 

@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from launcher.singleuser.file_system import is_below, read
+from launcher.singleuser.file_system import read
 from launcher.singleuser.kernels.interpreters import Place, which
+from launcher.view import is_below
 
 _KERNELS = "share/jupyter/kernels"
 _LONGEST = 1024 * 1024

@@ -12,7 +12,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from launcher.singleuser.environment import Environments
-from launcher.singleuser.file_system import is_below, read
+from launcher.singleuser.file_system import read
+from launcher.view import is_below
 
 COLLECTION = ".venvs"
 """A directory below the start directory whose entries are looked at, and where new ones are proposed."""

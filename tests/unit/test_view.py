@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from launcher.singleuser.view import Patch
+from launcher.view import Patch
 
 MOUNT = "/user-environment"
 NAMES = ["PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "SCRATCH", "_a1"]

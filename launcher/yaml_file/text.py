@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
-from launcher.clusters.problem import shown
+from launcher.yaml_file.problem import shown
 
 MAX_VALUES = 20_000
 """A file has no more values, each alias counted as all that it stands for."""
@@ -36,7 +36,7 @@ _IN_WORDS = {
     "expected ',' or ']'": "a '[' that is not closed, or a ',' that is missing",
     "expected ',' or '}'": "a '{' that is not closed, or a ',' that is missing",
     "found unexpected end of stream": "a quote that is not closed",
-    "but found another document": "a second document begins here; a cluster file is one",
+    "but found another document": "a second document begins here; a file is one",
 }
 """How the parser's message begins → what an admin reads."""
 

@@ -1,4 +1,4 @@
-"""A cluster file's text, in which the place of each key can be found."""
+"""A YAML file's text, in which the place of each key can be found."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import yaml
 
-from launcher.clusters.part import Place
-from launcher.clusters.problem import Problem, shown
-from launcher.clusters.seen import Seen
-from launcher.clusters.yaml_text import TAG, NotYamlError, compose, position, scalar
 from launcher.errors import InvalidFile
+from launcher.yaml_file.part import Place
+from launcher.yaml_file.problem import Problem, shown
+from launcher.yaml_file.seen import Seen
+from launcher.yaml_file.text import TAG, NotYamlError, compose, position, scalar
 
 MAX_BYTES = 256 * 1024
-"""A cluster file is no longer; those in use have a tenth of it."""
+"""A file is no longer; those in use have a tenth of it."""
 
 _SCALARS = {f"{TAG}{name}" for name in ("bool", "float", "int", "null", "str", "timestamp")}
 _Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 class Source:
-    """A cluster file as it is now.
+    """A YAML file as it is now.
 
     Args:
         path: The file.
@@ -189,4 +189,4 @@ def _read(path: Path, seen: Seen) -> str:
 def _expect(node: yaml.Node, tags: set[str]) -> None:
     if node.tag not in tags:
         tag = shown(node.tag.replace(TAG, "!!"))
-        raise NotYamlError.at(node.start_mark, f"the tag {tag} has no place in a cluster file")
+        raise NotYamlError.at(node.start_mark, f"the tag {tag} has no place in this file")

@@ -1,35 +1,16 @@
-"""What the parts of a cluster file have in common."""
+"""What users may choose from, as a cluster file says it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
-Place = tuple[str | int, ...]
-"""Where something stands in a cluster file: keys and positions, from the outside in."""
+from launcher.yaml_file import Part, Place
 
 _Value = TypeVar("_Value")
-
-
-class Part(BaseModel):
-    """A mapping in a cluster file: known keys only, and relations between them that must hold."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    def relations(self) -> Iterator[tuple[Place, str]]:
-        """Yield place and text of each relation between keys that does not hold."""
-        return iter(())
-
-    @model_validator(mode="after")
-    def _relations_hold(self) -> Self:
-        problems = list(self.relations())
-        if problems:
-            text = "; ".join(message for _, message in problems)
-            raise PydanticCustomError("relations", "{text}", {"text": text, "problems": problems})
-        return self
 
 
 class Choice(Part, Generic[_Value]):

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from launcher.singleuser.file_system import is_below
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPANSION = re.compile(r"\$\{@(.*?)(@\}|\Z)", re.DOTALL)
 _OPERATIONS = ("prepend", "append", "set", "unset")
@@ -120,6 +118,11 @@ class Patch(NamedTuple):
         before = {**environment, name: ""}
         fields = _folded(self.lists[name], []) or []
         return [each for each in _expanded(":".join(fields), before).split(":") if each]
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Tell whether a path is a directory, or below it."""
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
 
 
 def _folded(operations: Iterable[Operation], fields: list[str]) -> list[str] | None:
