@@ -11,6 +11,7 @@
     ├── CheckFailed              7   a step of a check did not hold
     ├── FirecrestError           8   FirecREST refused, or did not answer
     │   └── JobRejected          9   the scheduler's own refusal, in its words
+    ├── BuildFailed             10   an image could not be built
     └── LaunchError             19   on the compute node:
         ├── HubUnreachable      20   no answer from the hub
         ├── LaunchRefused       21   the hub no longer wants this job
@@ -126,6 +127,12 @@ class JobRejected(FirecrestError):
     """The scheduler refused the job; `why` holds its own words."""
 
     exit_code = 9
+
+
+class BuildFailed(LauncherError):
+    """An image could not be built."""
+
+    exit_code = 10
 
 
 class LaunchError(LauncherError):

@@ -1,0 +1,1 @@
+"""uenv images: built from one lock, verified by running them, inspected, mounted."""

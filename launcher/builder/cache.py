@@ -1,0 +1,99 @@
+"""Where builds keep what the next one can use, and how nothing half-made gets a name."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.builder.progress import Progress
+
+_KEPT = 7 * 86400
+"""Seconds for which the steps of a build that was interrupted are kept."""
+
+
+def cache_directory(given: Path | None = None) -> Path:
+    """Return the directory of the cache: the one given, `$LAUNCHER_CACHE`, or the user's own cache."""
+    if given:
+        return given.absolute()
+    if named := os.environ.get("LAUNCHER_CACHE"):
+        return Path(named).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firecrest-launcher"
+
+
+@contextlib.contextmanager
+def work_directory(cache: Path, key: str, progress: Progress) -> Iterator[Path]:
+    """Lend the directory in which a build is made, to one process at a time.
+
+    It stays when the build fails or is interrupted, so that the next one goes on from there.
+
+    Args:
+        cache: The cache.
+        key: What is built: 64 hexadecimal digits.
+        progress: Told if another process is at it.
+    """
+    directory = cache / "work"
+    directory.mkdir(parents=True, exist_ok=True)
+    _forget_old(directory)
+    with _locked(directory / f"{key}.lock", progress):
+        own = directory / key
+        own.mkdir(exist_ok=True)
+        os.utime(own)
+        yield own
+
+
+@contextlib.contextmanager
+def made(path: Path) -> Iterator[Path]:
+    """Lend a path at which something is made, which becomes `path` once it is complete.
+
+    What another process put there in the meantime stays, if it is a directory: both are the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield aside
+        try:
+            aside.replace(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock, which ends with this process at the latest."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.note("Waiting: another process builds the same image.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_old(directory: Path) -> None:
+    """Remove what builds left that were interrupted long ago."""
+    for own in directory.iterdir():
+        if not own.is_dir() or own.stat().st_mtime > time.time() - _KEPT:
+            continue
+        with (directory / f"{own.name}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            remove(own)

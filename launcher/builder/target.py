@@ -1,0 +1,58 @@
+"""What an image is built for."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from typing import NamedTuple
+
+from launcher.errors import UsageError
+
+ARCHITECTURES = ("x86_64", "aarch64")
+"""The processors that images are built for, as `uname -m` names them."""
+
+
+class Target(NamedTuple):
+    """The machines that an image is for.
+
+    Attributes:
+        arch: Their processors, one of `ARCHITECTURES`.
+        glibc: Their C library, `(2, 31)`: nothing in the image needs a newer one.
+        python: The image's Python, `(3, 11)`.
+    """
+
+    arch: str
+    glibc: tuple[int, int]
+    python: tuple[int, int]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether this machine can't run it by itself."""
+        return self.arch != os.uname().machine
+
+
+def glibc_version(text: str) -> tuple[int, int]:
+    """Read the version of a C library, such as `2.31`.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    found = re.fullmatch(r"(\d{1,3})\.(\d{1,3})", text)
+    if not found:
+        raise UsageError(
+            f"{text!r} is not a version of glibc.", todo="Give it as 2.31: `ldd --version` tells it."
+        )
+    return int(found[1]), int(found[2])
+
+
+def own_glibc() -> tuple[int, int]:
+    """Return the version of this machine's C library.
+
+    Raises:
+        UsageError: If it is not glibc.
+    """
+    name, version = platform.libc_ver()
+    if name != "glibc":
+        raise UsageError("This machine has no glibc.", todo="Name that of the cluster: --glibc 2.31")
+    return glibc_version(".".join(version.split(".")[:2]))
