@@ -52,6 +52,9 @@ MAX_HOSTS = 40
 ALIVE_INTERVAL = 300.0
 """Seconds between two `alive` events, before jitter."""
 
+PULL_FAILED = 25
+"""Exit code of a batch script that could not pull an image of its session."""
+
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _LAUNCH_ID = re.compile(r"[0-9a-f]{32}")
 _JOB_ID = re.compile(r"[0-9]{1,20}(_[0-9]{1,10})?")
@@ -61,6 +64,9 @@ _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
 _ADDRESS = re.compile(r"[0-9A-Za-z:]([0-9A-Za-z.:_-]{0,252}[0-9A-Za-z:])?")
 _INTERFACE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.:-]{0,14})?")
 _PATH = re.compile(r"/[^\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]{0,4095}")
+
+_IMAGE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:@%*-]{0,299}")
+_MAX_BYTES = 2**63 - 1
 
 _MAYBE_PATH = re.compile(rf"({_PATH.pattern})?")
 _MAX_SECONDS = 10**9
@@ -246,6 +252,27 @@ class ScriptExit(NamedTuple):
         return _shown(self, "ticket")
 
 
+class Pulling(NamedTuple):
+    """What the batch script says while it pulls an image, before there is a server that could claim.
+
+    Attributes:
+        ticket: As in `Claim`; kept out of `repr`.
+        image: The image's label.
+        done: Bytes that are there, or None where that can't be told.
+        total: Bytes of the whole image, or None where that can't be told.
+        job_id: As in `ScriptExit`.
+    """
+
+    ticket: str
+    image: str
+    done: int | None = None
+    total: int | None = None
+    job_id: str = ""
+
+    def __repr__(self) -> str:
+        return _shown(self, "ticket")
+
+
 def encode_refusal(why: str) -> bytes:
     """Return the body of a 410: the hub's own word that a job is not wanted."""
     return json.dumps({"launcher": "not-wanted", "why": why[:_MAX_TEXT]}, separators=(",", ":")).encode()
@@ -330,7 +357,7 @@ def stop_proof(launch_key: str, nonce: str) -> str:
     return sign(launch_key, b"stop " + nonce.encode())
 
 
-def encode(message: Claim | ClaimAnswer | Event | ScriptExit | Stop) -> bytes:
+def encode(message: Claim | ClaimAnswer | Event | Pulling | ScriptExit | Stop) -> bytes:
     """Return a message as JSON; an event carries only the fields of its kind."""
     names = list(message._fields)
     if isinstance(message, Event):
@@ -396,13 +423,23 @@ def asked_to_stop(launch_key: str, body: bytes, signature: str) -> str | None:
     return nonce if hmac.compare_digest(signature.encode(), stop_proof(launch_key, nonce).encode()) else None
 
 
-def parse_event(body: bytes) -> Event | ScriptExit:
-    """Read an event, or the batch script's last words.
+def parse_event(body: bytes) -> Event | Pulling | ScriptExit:
+    """Read an event, or what the batch script itself says: that it pulls an image, or its last words.
 
     Raises:
-        ProtocolError: If it is neither.
+        ProtocolError: If it is none of them.
     """
     fields = _Fields(body)
+    if "image" in fields.values:
+        return fields.done(
+            Pulling(
+                ticket=fields.text("ticket", _HEX64),
+                image=fields.text("image", _IMAGE),
+                done=fields.number_or_none("done", 0, _MAX_BYTES),
+                total=fields.number_or_none("total", 1, _MAX_BYTES),
+                job_id=fields.text("job_id", _MAYBE_JOB_ID),
+            )
+        )
     if "ticket" in fields.values:
         return fields.done(
             ScriptExit(
@@ -565,6 +602,12 @@ class _Fields:
         if type(value) is not int or not low <= value <= high:
             raise ProtocolError(f"{name}: not a whole number from {low} to {high}")
         return value
+
+    def number_or_none(self, name: str, low: int, high: int) -> int | None:
+        if self.values.get(name, 0) is None:
+            self.take(name)
+            return None
+        return self.number(name, low, high)
 
     def strings(self, name: str) -> list[str]:
         value = self.take(name)

@@ -141,3 +141,12 @@ class Uenv(Part):
     """Where a programming environment is mounted; the directory must exist on every node."""
     repo: NodePath | None = None
     """The repository in which labels are sought, if not the user's own."""
+    pull: Switch = False
+    """Whether the job pulls images that the repository does not hold; with `attach: run` only."""
+
+    def relations(self) -> Iterator[tuple[Place, str]]:
+        """Check that images are not sought before the job could pull them."""
+        if self.pull and self.attach == "directive":
+            yield ("pull",), "needs attach: run, as Slurm's plugin seeks images before the job begins"
+        elif self.pull and self.attach != "run":
+            yield ("pull",), "needs attach: run, as squashfs-mount knows files only"

@@ -13,6 +13,7 @@ from launcher.clusters.model import Cluster
 from launcher.clusters.request import LaunchRequest
 from launcher.clusters.template import BatchTemplate
 from launcher.errors import LauncherError
+from launcher.protocol import PULL_FAILED
 
 JOB_NAME = "jupyterhub-launcher"
 """Every launch's job has this name: FirecREST can then filter a list by it before it reads the list."""
@@ -93,7 +94,8 @@ def template_variables(cluster: Cluster, request: LaunchRequest, facts: LaunchFa
     """Return what a batch template sees: checked, typed values only.
 
     `cluster`, `request`, `environment` and `launch` are the objects of those names. `mounts` are the uenv
-    images of the session, the user's last. `view` is the view to load, named with its uenv where that is
+    images of the session, the user's last, and `pulls` the labels of those that the job must pull if they are
+    not there; `pull_failed` is its exit code when it can't. `view` is the view to load, named with its uenv where that is
     known, and `uenv_view` the same as uenv itself would tell it to the job. `launcher` is the program that
     starts the server. `job_name` and `log_name` are the job's.
     """
@@ -108,6 +110,10 @@ def template_variables(cluster: Cluster, request: LaunchRequest, facts: LaunchFa
         "environment": environment,
         "launch": facts,
         "mounts": attached,
+        "pulls": tuple(each.image for each in attached if not each.image.startswith("/"))
+        if cluster.uenv.pull
+        else (),
+        "pull_failed": PULL_FAILED,
         "view": _view(request),
         "uenv_view": _uenv_view(request, attached),
         "launcher": environment.launcher or tools or cluster.launcher,

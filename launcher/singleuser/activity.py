@@ -44,6 +44,10 @@ class Activity:
         self._connections: WeakSet[Any] = WeakSet()
         self._stamp: float | None = None
         self._terminals = application.settings.get("terminal_manager")
+        # By these jupyter-resource-usage asks kernels, every few seconds, what they use.
+        for kind in ("usage_request", "usage_reply"):
+            if kind not in kernels.untracked_message_types:
+                kernels.untracked_message_types = [*kernels.untracked_message_types, kind]
         self._hear_requests()
         if self._terminals is not None:
             self._hear_terminals()

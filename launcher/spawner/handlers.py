@@ -21,7 +21,7 @@ from launcher.protocol import (
     Event,
     EventKind,
     ProtocolError,
-    ScriptExit,
+    Pulling,
     derive_launch_key,
     encode,
     encode_refusal,
@@ -133,20 +133,23 @@ class EventsHandler(_NodeHandler):
     async def post(self) -> None:
         """Answer 200, 400, 403, 410 in our own words, 413, 422 for an address that can't be right, or 503."""
         event = self.read(parse_event)
-        if isinstance(event, ScriptExit):
-            launch = self.launches.by_ticket(event.ticket)
-        else:
+        if isinstance(event, Event):
             launch = self.launches.get(event.launch_id)
+        else:
+            launch = self.launches.by_ticket(event.ticket)
         if launch is None:
             self.refuse("The hub does not know this launch.")
             return
-        if isinstance(event, ScriptExit):
-            # A submit that was made again may have made two jobs: the other one's end means nothing.
-            if not event.job_id or launch.record.job_id in ("", event.job_id):
+        if isinstance(event, Event):
+            if not self._taken(launch, event):
+                return
+        # A submit that was made again may have made two jobs: what the other one says means nothing.
+        elif not event.job_id or launch.record.job_id in ("", event.job_id):
+            if isinstance(event, Pulling):
+                launch.heard_pulling(event)
+            else:
                 launch.heard_script(event.exit_code)
                 self._ended(launch)
-        elif not self._taken(launch, event):
-            return
         if not launch.wanted:
             self.refuse("This server was stopped.")
             return

@@ -16,8 +16,9 @@ from launcher.clusters import Cluster
 from launcher.errors import LauncherError
 from launcher.firecrest import Known
 from launcher.metrics import PHASE_SECONDS
-from launcher.protocol import Event, EventKind, ticket_hash
+from launcher.protocol import Event, EventKind, Pulling, ticket_hash
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+from launcher.words import pending
 from launcher.words.ended import Ended
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 READY_AT = 95
 """Percent: the hub itself says the rest."""
+_PULLS_EVERY = 1.0
+"""Seconds between two words on a pull that are taken: a job could send any number."""
 
 
 class Launch:
@@ -44,6 +47,7 @@ class Launch:
         ending: What sees the job off, if it should end.
         ending_problem: Why that could not be done yet, or None.
         messages: Progress messages so far.
+        last_pull: `time.monotonic()` of the last word that its job pulls an image, or None.
         ended: What the node said when it stopped, or None while it has not.
         reason: Its word for why.
         message: Its sentences for people.
@@ -67,6 +71,7 @@ class Launch:
         self.ending: asyncio.Task[None] | None = None
         self.ending_problem: LauncherError | None = None
         self.messages: list[dict[str, Any]] = []
+        self.last_pull: float | None = None
         self.ended: str | None = None
         self.reason = self.message = ""
         self.exit_code: int | None = None
@@ -154,6 +159,16 @@ class Launch:
             self.ended = self.message or self.reason
             self.exit_code = event.exit_code
         self.touch()
+
+    def heard_pulling(self, pulling: Pulling) -> None:
+        """Note that the job runs and pulls an image; the page never goes back for it."""
+        now, last = time.monotonic(), self.last_pull
+        if self.record.phase in (Phase.SUBMITTING, Phase.SUBMITTED) and (
+            last is None or now - last >= _PULLS_EVERY
+        ):
+            self.last_pull = now
+            percent, text = pending.pulling(pulling)
+            self.say(max([percent, *(each["progress"] for each in self.messages)]), text)
 
     def heard_script(self, exit_code: int) -> None:
         """Note the batch script's own last words."""

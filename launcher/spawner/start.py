@@ -228,7 +228,8 @@ class Start:
             if known.looks > 1 and record.phase is Phase.SUBMITTED:  # a first look may come too early
                 launch.say(15, f"The state of job {record.job_id} can't be told just now; it is not given up")
         elif record.phase is Phase.SUBMITTED:
-            launch.say(20, pending.words(record.job_id, status, time.time()))
+            if launch.last_pull is None:
+                launch.say(20, pending.words(record.job_id, status, time.time()))
             await (self._runs(status) if status.state == "RUNNING" else self._waits(status))
 
     async def _waits(self, status: JobStatus) -> None:
@@ -242,7 +243,7 @@ class Start:
         launch, job_id, now = self._launch, self._record.job_id, time.monotonic()
         self._running_since = self._running_since or now
         limit = self._jobs.cluster.claim_timeout
-        if now - self._running_since > limit:
+        if now - max(self._running_since, launch.last_pull or 0.0) > limit:
             launch.fail(failure.unclaimed(job_id, limit, status, await self._jobs.log_tail(job_id)))
 
     async def _why_ended(self, said: str) -> failure.LaunchFailed:

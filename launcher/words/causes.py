@@ -13,6 +13,7 @@ from typing import Self
 
 from launcher.errors import HubUnreachable, LaunchRefused, NoPort, PreflightFailed, ServerFailed
 from launcher.firecrest import JobStatus
+from launcher.protocol import PULL_FAILED
 from launcher.words.plain import one_line
 
 _OTHER_ENVIRONMENT = "Choose another environment, or tell the site's support the job id."
@@ -109,6 +110,16 @@ class Cause(StrEnum):
         _OTHER_ENVIRONMENT,
         "The image of its environment is missing, or could not be mounted or started on the node.",
     )
+    LABEL = (
+        "label",
+        "Choose another environment, or a label that uenv image find shows just once.",
+        "An image of its environment is not in the registry, or its label fits several there.",
+    )
+    PULL = (
+        "pull",
+        _SUPPORT,
+        "An image of its environment could not be pulled from the registry.",
+    )
     PROCESSORS = (
         "processors",
         "Choose an environment that is made for these nodes, or a partition with other nodes.",
@@ -176,6 +187,8 @@ _CLUES = (
     (Cause.PREEMPTED, r"due to preemption"),
     (Cause.NODE, r"due to node failure"),
     (Cause.MEMORY, r"oom[-_ ]?kill|(?<!cuda )out of memory|exceeded (?:job|step) memory limit"),
+    (Cause.LABEL, r"no uenv found that match|more than one (?:uenv|sha) found that match"),
+    (Cause.PULL, r"the image [^\n]{0,300} could not be pulled"),
     (Cause.IMAGE, r"no uenv matches|more than one uenv|error mounting the|invalid mount point"),
     (Cause.IMAGE, r"squashfs-mount: |error: uenv: |(?:invalid|unable to read) squashfs"),
     (Cause.IMAGE, r"mount (?:path|point) [^\n]{0,300}(?:not exist|not a valid)"),
@@ -218,6 +231,7 @@ _EXIT_CODES = {
     PreflightFailed.exit_code: Cause.PREFLIGHT,
     NoPort.exit_code: Cause.PORT,
     ServerFailed.exit_code: Cause.SERVER,
+    PULL_FAILED: Cause.PULL,
     0: Cause.FINISHED,
     126: Cause.LAUNCHER,
     127: Cause.LAUNCHER,

@@ -10,10 +10,14 @@ import re
 from datetime import UTC, datetime
 
 from launcher.firecrest import JobStatus
+from launcher.protocol import Pulling
 from launcher.words.causes import Cause
 from launcher.words.plain import one_line
 
 _LONGEST_WAIT = 366 * 86400
+_GIGABYTE = 10**9
+_PULL_FROM, _PULL_TO = 20, 39
+"""Percent of a start in which images are pulled: after the wait in the queue, before the claim."""
 
 _MAINTENANCE = "waits for the end of a maintenance; a shorter one may fit in before it"
 _JOBS = "waits for other jobs of yours, or of your account, to end: there is a limit on their number"
@@ -98,6 +102,20 @@ def words(job_id: str, status: JobStatus, now: float) -> str:
     return f"{job} {_wait(reason)}{shown}{_expected(status.start, now)}"
 
 
+def pulling(message: Pulling) -> tuple[int, str]:
+    """Return how far a start has come whose job pulls an image, in percent and in one plain line."""
+    first = "the first use of this image on this cluster"
+    done, total = message.done, message.total
+    if done is None:
+        return _PULL_FROM, f"Pulling {message.image}: {first}"
+    if total is None:
+        return _PULL_FROM, f"Pulling {message.image}, {_size(done, done)} {_unit(done)} so far: {first}"
+    done = min(done, total)
+    percent = _PULL_FROM + (_PULL_TO - _PULL_FROM) * done // total
+    amount = f"{_size(done, total)} of {_size(total, total)} {_unit(total)}"
+    return percent, f"Pulling {message.image}, {amount}: {first}"
+
+
 def hopeless(status: JobStatus) -> bool:
     """Tell whether a job waits for what waiting does not bring, whatever other jobs and nodes do."""
     return _never(status) is not None
@@ -115,6 +133,15 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{round(seconds / size)} {unit}"
     return f"{round(seconds)} seconds"
+
+
+def _unit(size: int) -> str:
+    return "GB" if size >= _GIGABYTE else "MB"
+
+
+def _size(count: int, of: int) -> str:
+    """Return bytes in the unit of another number of bytes."""
+    return f"{count / _GIGABYTE:.1f}" if of >= _GIGABYTE else f"{count // 10**6}"
 
 
 def _never(status: JobStatus) -> tuple[Cause, str] | None:

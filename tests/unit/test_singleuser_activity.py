@@ -27,6 +27,7 @@ class Kernel(HasTraits):
 class Kernels(dict):
     list_kernel_ids = dict.keys
     get_kernel = dict.__getitem__
+    untracked_message_types = ("comm_info_request",)
 
 
 class Answer(RequestHandler):
@@ -162,6 +163,12 @@ class TestKernels:
         kernel.execution_state = "busy"
         kernel.execution_state = "idle"
         assert server.activity.last() >= ended
+
+    async def test_one_that_is_asked_what_it_uses_is_not_at_work(self, server):
+        kernels = Kernels()
+        Activity(kernels, server.application)
+        Activity(kernels, server.application)
+        assert [*kernels.untracked_message_types] == ["comm_info_request", "usage_request", "usage_reply"]
 
 
 class TestRequests:
