@@ -50,7 +50,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
 
 lock: setup ## Refresh the hashed locks; UPGRADE=1 takes the newest versions
-	@scripts/lock $(if $(UPGRADE),--upgrade)
+	@$(BIN)/launcher lock $(if $(UPGRADE),--upgrade) $(ARGS)
 
 generated: setup ## Refresh what is made from the model: schema, reference, golden scripts
 	@$(BIN)/launcher schema > batch_templates/cluster.schema.json

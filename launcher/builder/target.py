@@ -56,3 +56,15 @@ def own_glibc() -> tuple[int, int]:
     if name != "glibc":
         raise UsageError("This machine has no glibc.", todo="Name that of the cluster: --glibc 2.31")
     return glibc_version(".".join(version.split(".")[:2]))
+
+
+def own_arch() -> str:
+    """Return this machine's processors.
+
+    Raises:
+        UsageError: If no images are built for those.
+    """
+    arch = os.uname().machine
+    if arch not in ARCHITECTURES:
+        raise UsageError(f"Images are not built for {arch}.", todo="Name processors: --arch x86_64 or aarch64")
+    return arch

@@ -1,0 +1,197 @@
+"""VS Code for an image: a release of code-server, whose files `code-server.yaml` pins by their SHA-256.
+
+Releases: https://github.com/coder/code-server/releases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, BinaryIO
+
+from pydantic import Field, StringConstraints
+
+from launcher.builder.cache import made
+from launcher.builder.target import ARCHITECTURES
+from launcher.errors import BuildFailed, MissingPart, UsageError
+from launcher.yaml_file import Part, Place, Source, Words, checked, shown
+
+RELEASES = "https://github.com/coder/code-server/releases"
+"""Where its files are."""
+
+_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+_VERSION = r"[0-9]+\.[0-9]+\.[0-9]+"
+_ARCHIVE = re.compile(rf"code-server-(?P<version>{_VERSION})-linux-(?P<arch>amd64|arm64)\.tar\.gz")
+_ALLOWED = {rf"^{_VERSION}$": "a version such as 4.139.1", r"^[0-9a-f]{64}$": "64 hexadecimal digits"}
+_SPECIAL_BITS = 0o7000
+
+
+class CodeServerPin(Part):
+    """What `code-server.yaml` says."""
+
+    version: Annotated[str, StringConstraints(pattern=rf"^{_VERSION}$")]
+    """The release."""
+    sha256: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = Field(min_length=1)
+    """Processors, as `uname -m` names them → SHA-256 of the release's file for them."""
+
+    @classmethod
+    def load(cls, path: Path) -> CodeServerPin:
+        """Read a `code-server.yaml`.
+
+        Raises:
+            InvalidFile: With every problem in it.
+        """
+        return checked(Source(path), cls, Words(cls, _ALLOWED))
+
+    def relations(self) -> Iterator[tuple[Place, str]]:
+        """Check the names of processors."""
+        for arch in self.sha256:
+            if arch not in ARCHITECTURES:
+                yield ("sha256", arch), f"is not one of {', '.join(ARCHITECTURES)}"
+
+    def archive(self, arch: str) -> str:
+        """Return the name of the release's file for a processor."""
+        return f"code-server-{self.version}-linux-{_ARCH[arch]}.tar.gz"
+
+
+def unpack(pin_file: Path, archive: Path, arch: str, target: Path) -> None:
+    """Unpack a release, without the directory that it stands in.
+
+    Args:
+        pin_file: The `code-server.yaml`.
+        archive: The release's file.
+        arch: The processors of the image, as `uname -m` names them.
+        target: The new directory for it; it appears only as a whole.
+
+    Raises:
+        InvalidFile: If the pins have mistakes.
+        BuildFailed: If it is not the file that is pinned, or holds something that does not belong in one.
+    """
+    pin = CodeServerPin.load(pin_file)
+    wanted = pin.sha256.get(arch)
+    if wanted is None:
+        raise BuildFailed(
+            f"{pin_file} pins no code-server for {arch}.",
+            todo=f"Pin {pin.archive(arch)}: launcher lock --code-server FILE",
+        )
+    try:
+        # What is checked is what is unpacked, whatever the name stands for by then.
+        with archive.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                raise BuildFailed(
+                    f"{archive} is not the code-server that {pin_file} pins.",
+                    why=f"Its SHA-256 is not {wanted}.",
+                    todo=f"Take {pin.archive(arch)} from {RELEASES}/tag/v{pin.version}",
+                )
+            file.seek(0)
+            _unpack(file, target)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise BuildFailed(f"{archive} can't be unpacked.", why=f"{error}.") from None
+
+
+def pinned(pin_file: Path, archives: Sequence[Path]) -> str:
+    """Return the text of a `code-server.yaml` that pins the files of a release.
+
+    Args:
+        pin_file: The file as it is, whose comments stay.
+        archives: The release's files, named as there, one for each processor that is pinned; of the release
+            that is pinned already, some are enough.
+
+    Raises:
+        InvalidFile: If the pins have mistakes.
+        UsageError: If the files are not those of one release, or some are missing.
+    """
+    pin = CodeServerPin.load(pin_file)
+    found = [(path, _ARCHIVE.fullmatch(path.name)) for path in archives]
+    for path, match in found:
+        if not match:
+            raise UsageError(
+                f"{path.name} is not named as a file of a release of code-server.",
+                todo=f"Keep the name that it has at {RELEASES}: {pin.archive(ARCHITECTURES[0])}",
+            )
+    versions = {match["version"] for _, match in found if match}
+    if len(versions) != 1:
+        raise UsageError("These are files of several releases.", todo="Give those of one.")
+    version = versions.pop()
+    given = {
+        arch: path
+        for path, match in found
+        for arch in ARCHITECTURES
+        if match and match["arch"] == _ARCH[arch]
+    }
+    missing = [arch for arch in pin.sha256 if arch not in given]
+    if version != pin.version and missing:
+        names = " and ".join(pin.model_copy(update={"version": version}).archive(arch) for arch in missing)
+        raise UsageError(f"{names} of the same release is missing.", why="All are pinned together.")
+    sums = {**pin.sha256, **{arch: _sha256(path) for arch, path in given.items()}}
+    comments = [line for line in pin_file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    lines = [
+        *comments,
+        f"version: {version}",
+        "sha256:",
+        *(f"  {arch}: {each}" for arch, each in sums.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack(file: BinaryIO, target: Path) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise MissingPart(
+            "This Python can't unpack archives safely.", todo="Use Python 3.11.4 or newer for builds."
+        )
+    with made(target) as aside:
+        aside.mkdir(mode=0o755)
+        with tarfile.open(fileobj=file, mode="r:gz") as tar:
+            tar.extractall(aside, filter=_only_plain())  # noqa: S202 - the filter is stricter than Python's own
+
+
+def _only_plain() -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | None]:
+    """Return a filter that refuses what no release holds, and takes off the directory around it all."""
+    top: list[str] = []
+
+    def plain(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        parts = _parts(member.name)
+        top[:] = top or parts[:1]
+        if parts[0] != top[0]:
+            raise _refused(member, f"lies beside {shown(top[0])}")
+        if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+            raise _refused(member, "is neither a file, a directory nor a link")
+        if member.mode & _SPECIAL_BITS:
+            raise _refused(member, "is setuid, setgid or sticky")
+        if len(parts) == 1:
+            if not member.isdir():
+                raise _refused(member, "should be a directory")
+            return None
+        linkname = member.linkname
+        if member.islnk():
+            link = _parts(linkname)
+            if link[0] != top[0] or len(link) == 1:
+                raise _refused(member, "is a link that leaves the directory")
+            linkname = "/".join(link[1:])
+        runs = member.isdir() or member.mode & 0o100
+        inner = member.replace(name="/".join(parts[1:]), linkname=linkname, deep=False)
+        safe = tarfile.data_filter(inner, path)
+        # What remains does not depend on who packed or unpacks it.
+        return safe.replace(mode=0o755 if runs else 0o644, deep=False)
+
+    return plain
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the steps of a path in an archive, which must go down only."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or not name.isprintable():
+        raise BuildFailed(f"The archive holds {shown(name)}, which leaves its directory.")
+    return parts
+
+
+def _refused(member: tarfile.TarInfo, what: str) -> BuildFailed:
+    return BuildFailed(f"The archive holds {shown(member.name)}, which {what}.")
