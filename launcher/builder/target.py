@@ -66,5 +66,7 @@ def own_arch() -> str:
     """
     arch = os.uname().machine
     if arch not in ARCHITECTURES:
-        raise UsageError(f"Images are not built for {arch}.", todo="Name processors: --arch x86_64 or aarch64")
+        raise UsageError(
+            f"Images are not built for {arch}.", todo="Name processors: --arch x86_64 or aarch64"
+        )
     return arch

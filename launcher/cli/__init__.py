@@ -11,12 +11,17 @@ import sys
 import click
 
 from launcher import __version__
+from launcher.cli.build import build
 from launcher.cli.check import check
 from launcher.cli.clusters import clusters
 from launcher.cli.demo import demo
+from launcher.cli.diff import diff
 from launcher.cli.export import export
+from launcher.cli.inspect import inspect
+from launcher.cli.lock import lock
 from launcher.cli.problems import plain
 from launcher.cli.render import render
+from launcher.cli.run import run
 from launcher.cli.schema import schema
 from launcher.cli.session import session
 from launcher.cli.smoke import smoke
@@ -43,7 +48,9 @@ def cli() -> None:
     """  # noqa: D301 - click's mark is the character itself
 
 
-for command in (check, clusters, demo, export, render, schema, session, smoke):
+COMMANDS = (build, check, clusters, demo, diff, export, inspect, lock, render, run, schema, session, smoke)
+
+for command in COMMANDS:
     cli.add_command(command)
 
 

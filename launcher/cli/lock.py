@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.cluster_path import shown_path
+from launcher.cli.extra import builds_images
 from launcher.cli.progress import ShownProgress
-from launcher.errors import CheckFailed, MissingPart, UsageError
+from launcher.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
     from launcher.builder.lock.jobs import Job
@@ -80,7 +80,7 @@ def lock(
     """  # noqa: D301 - click's mark is the character itself
     if archives and upgrades:
         raise UsageError("--code-server and --upgrade do not go together.", todo="Run them one by one.")
-    with _builds():
+    with builds_images():
         from launcher.builder.lock import refresh  # noqa: PLC0415 - a base install may have no packaging
     if archives:
         results = _code_server(recipes, archives)
@@ -91,19 +91,6 @@ def lock(
     _print(results, only_check=only_check, as_json=as_json)
     if only_check and any(each.changes for each in results):
         click.get_current_context().exit(CheckFailed.exit_code)
-
-
-@contextmanager
-def _builds() -> Iterator[None]:
-    """Name the extra to install if an import fails that locks need."""
-    try:
-        yield
-    except ImportError as error:
-        raise MissingPart(
-            "What makes locks is not installed.",
-            why=f"{error}.",
-            todo="Install it: pip install 'firecrest-launcher[build]'",
-        ) from None
 
 
 def _sets(recipes: Sequence[Path]) -> list[_Set]:

@@ -1,4 +1,4 @@
-# noqa: INP001 - run by its path
+
 """The last touch to an image that Stackinator makes: run by its own Python, in the sandbox of the build.
 
 Takes the image's mount point and the prefix of its environment; standard library only.

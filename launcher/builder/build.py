@@ -1,0 +1,240 @@
+"""A build: from a recipe to an image that has its name because it passed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from launcher.builder import provenance, squashfs, stackinator
+from launcher.builder.assemble import Plan, assemble
+from launcher.builder.cache import cache_directory, made, remove, work_directory
+from launcher.builder.inputs import (
+    code_server,
+    project,
+    recipe_files,
+    sha256,
+    sources,
+    spack_python,
+    tools,
+    usual_python,
+)
+from launcher.builder.interpreter import prepare
+from launcher.builder.lock import Lock
+from launcher.builder.lock.wanted import read_wanted
+from launcher.builder.order import Built, Order
+from launcher.builder.progress import Progress
+from launcher.builder.sbom import Contents, sbom
+from launcher.builder.target import Target
+from launcher.builder.verify import verify
+from launcher.builder.wheels import Wheel, closure, fetch
+from launcher.errors import CheckFailed, InvalidFile, UsageError
+
+
+def build(order: Order, progress: Progress) -> Built:
+    """Build an image, unless it is there and was made from the same.
+
+    What was interrupted goes on where it was. The image gets its name when it has passed its recipe's
+    `verify`.
+
+    Raises:
+        LauncherError: If it can't be built: `InvalidFile`, `UsageError`, `MissingPart`, `BuildFailed`.
+        CheckFailed: If it does not pass.
+    """
+    began, started = time.monotonic(), datetime.now(UTC)
+    job = _Job(order)
+    claim = job.claimed()
+    unchanged = claim is not None
+    if claim is None:
+        with work_directory(job.cache, job.key, progress) as work:
+            # Another process may have made it meanwhile.
+            claim = job.claimed() or job.make(work, started, progress)
+            remove(work)
+    return Built(
+        job.output,
+        order.recipe.image.name,
+        job.contents([]).version,
+        order.arch,
+        claim.sha256,
+        job.output.stat().st_size,
+        unchanged,
+        time.monotonic() - began,
+        claim.verified,
+    )
+
+
+class _Job:
+    """One build: what it is made from, and the steps."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.cache = cache_directory(order.cache)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        recipe = order.recipe
+        self.lock = Lock.read(recipe.lock)
+        self.python = spack_python(order) if order.spack else usual_python(order)
+        major, minor, _ = map(int, self.python.version.split("."))
+        self.target = Target(order.arch, order.glibc, (major, minor))
+        self.project = [project(self.cache)] if recipe.image.launcher else []
+        self.code_server = code_server(order)
+        self.recipe_files = recipe_files(recipe)
+        self.definition = provenance.inputs(
+            self.contents(self.project),
+            self.recipe_files,
+            {"compression": recipe.image.compression, "gpu": order.gpu},
+        )
+        self.key = hashlib.sha256(f"{provenance.key(self.definition)} {sources()}".encode()).hexdigest()
+        self.output = self._output()
+
+    def contents(self, wheels: list[Wheel]) -> Contents:
+        """Return what the image consists of, with these wheels."""
+        image = self.order.recipe.image
+        pins = self.lock.for_target(self.target, self.python.version)
+        if image.version not in pins:
+            raise InvalidFile([f"{self.lock.path}: pins no {image.version}, whose version is the image's"])
+        return Contents(
+            image.name,
+            pins[image.version].version,
+            self.lock.locked,
+            self.target,
+            wheels,
+            self.python,
+            self.code_server,
+        )
+
+    def claimed(self) -> provenance.Claim | None:
+        """Return what is said of the image that is there, if it is whole and made from the same."""
+        try:
+            claim = provenance.read(provenance.beside(self.output, "provenance"))
+            same = claim.build_key == self.key and sha256(self.output) == claim.sha256
+        except (OSError, InvalidFile):
+            return None
+        return claim if same else None
+
+    def make(self, work: Path, started: datetime, progress: Progress) -> provenance.Claim:
+        """Take the steps that were not taken yet."""
+        wheels = self._chosen(fetch(self.lock, self.target, self.python.version, self.cache, progress))
+        bill = sbom(self.contents(wheels))
+        image = work / "image.squashfs"
+        if not image.is_file():
+            if self.order.spack:
+                self._make_with_stackinator(image, work, wheels, bill, progress)
+            else:
+                self._make_from_wheels(image, work, wheels, bill, progress)
+        verified = self._verify(image, progress)
+        statement = provenance.statement(
+            self.output.name,
+            sha256(image),
+            self.definition,
+            build_key=self.key,
+            started=started,
+            finished=datetime.now(UTC),
+            tools=tools(),
+            verified=verified,
+        )
+        # The image comes last: what is beside it tells of an image that is whole, or of none.
+        for kind, content in (("sbom.cdx", bill), ("provenance", provenance.written(statement))):
+            with made(provenance.beside(self.output, kind)) as aside:
+                aside.write_bytes(content)
+        with made(self.output) as aside:
+            shutil.move(image, aside)
+        return provenance.read(provenance.beside(self.output, "provenance"))
+
+    def _make_from_wheels(
+        self, image: Path, work: Path, wheels: list[Wheel], bill: bytes, progress: Progress
+    ) -> None:
+        tree = work / "tree"
+        if not tree.is_dir():
+            with made(tree) as aside:
+                aside.mkdir()
+                self._fill(aside, wheels, bill, progress)
+        progress.step("Packing the image")
+        epoch = int(datetime.combine(self.lock.locked, datetime.min.time(), UTC).timestamp())
+        with made(image) as aside:
+            squashfs.pack(tree, aside, epoch, self.order.recipe.image.compression)
+
+    def _fill(self, tree: Path, wheels: list[Wheel], bill: bytes, progress: Progress) -> None:
+        order, recipe = self.order, self.order.recipe
+        interpreter = prepare(recipe.directory, order.arch, order.python, self.cache, progress)
+        plan = Plan(
+            recipe.image.mount,
+            recipe.image.prefix,
+            order.arch,
+            str(interpreter.directory),
+            interpreter.version,
+            wheels,
+            recipe.image.prune,
+            str(order.code_server.absolute()) if order.code_server else "",
+            str((recipe.directory / "code-server.yaml").absolute()),
+        )
+        assemble(plan, tree, progress)
+        meta = tree / "meta"
+        for name, path in self.recipe_files.items():
+            copy = meta / "recipe" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        described = json.dumps(recipe.image.description_of_itself(), indent=1)
+        (meta / "env.json").write_text(f"{described}\n")
+        for name, content in self._meta(bill).items():
+            (meta / name).write_bytes(content)
+        for path in (tree, meta, *meta.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+    def _make_with_stackinator(
+        self, image: Path, work: Path, wheels: list[Wheel], bill: bytes, progress: Progress
+    ) -> None:
+        order, spack = self.order, self.order.spack
+        assert spack
+        recipe = work / "recipe"
+        stackinator.prepare(
+            order.recipe,
+            stackinator.uarch_named(order.recipe.directory, spack.uarch),
+            spack.version,
+            recipe,
+            wheels=wheels,
+            code_server=order.code_server,
+            meta=self._meta(bill),
+        )
+        store = stackinator.build(recipe, spack.directory, spack.system, progress)
+        with made(image) as aside:
+            shutil.copyfile(store, aside)
+
+    def _meta(self, bill: bytes) -> dict[str, bytes]:
+        return {"sbom.cdx.json": bill, "provenance.json": provenance.written(self.definition)}
+
+    def _verify(self, image: Path, progress: Progress) -> provenance.Verified:
+        recipe = self.order.recipe
+        # Stackinator writes itself where it has built.
+        places = [] if self.order.spack else [str(self.cache), str(recipe.directory.resolve()), sys.prefix]
+        report = verify(image, recipe, self.target, progress, build_paths=places)
+        if not report.ok:
+            raise CheckFailed(
+                "The image did not pass.",
+                why="\n".join(f"{each.name}: {each.text}" for each in report.checks if not each.ok),
+                todo=f"It has no name yet; look into it: launcher run {image} -- /bin/sh",
+            )
+        return provenance.Verified(len(report.checks), report.ran, report.glibc)
+
+    def _chosen(self, wheels: list[Wheel]) -> list[Wheel]:
+        """Return what is installed of all that the lock names."""
+        image = self.order.recipe.image
+        wanted = [each.requirement for each in read_wanted(self.order.recipe.requirements)]
+        roots = [str(each) for each in wanted if self.order.gpu or each.name not in image.gpu]
+        roots += [each.name for each in self.project]
+        return closure([*wheels, *self.project], roots, image.leave_out, self.order.arch, self.python.version)
+
+    def _output(self) -> Path:
+        order, output = self.order, self.order.output
+        if output.suffix == ".squashfs" and not output.is_dir():
+            directory, name = output.parent, output.name
+        else:
+            kind = order.spack.uarch if order.spack else f"{order.arch}{'-gpu' if order.gpu else ''}"
+            version = self.contents([]).version
+            directory, name = output, f"{order.recipe.image.name}-{version}-{kind}.squashfs"
+        if not directory.is_dir():
+            raise UsageError(f"There is no directory {directory}.", todo="Make it, or name another: --output")
+        return directory.absolute() / name

@@ -1,0 +1,122 @@
+"""What a build begins with: Python, the recipe's files, this project, and what takes part."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import launcher
+import launcher.builder
+from launcher.builder import stackinator
+from launcher.builder.code_server import CodeServerPin
+from launcher.builder.interpreter import pinned_python
+from launcher.builder.order import Order
+from launcher.builder.project import DISTRIBUTION, project_wheel
+from launcher.builder.recipe import Recipe, recipes_directory
+from launcher.builder.sbom import CodeServer, DebianPackage, Python
+from launcher.builder.tree_hash import tree_hash
+from launcher.builder.wheels import Wheel
+from launcher.errors import UsageError
+
+CHECKS = "checks.py"
+"""The checks that the `verify` of all recipes share, beside the recipes."""
+_DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def usual_python(order: Order) -> Python:
+    """Return the Python that the recipe pins.
+
+    Raises:
+        InvalidFile: If `interpreters.yaml` has mistakes.
+        UsageError: If it pins none that fits.
+    """
+    pin = pinned_python(order.recipe.directory, order.arch, order.python)
+    packages = pin.debian.packages if pin.debian else {}
+    origin = tuple(DebianPackage(name, each, _DEBIAN[order.arch]) for name, each in packages.items())
+    return Python(pin.name, pin.python, pin.tree, origin)
+
+
+def spack_python(order: Order) -> Python:
+    """Return the Python that Spack makes; its bugfix version only Spack knows.
+
+    Raises:
+        InvalidFile: If the Stackinator recipe has mistakes.
+        UsageError: If there is none.
+    """
+    assert order.spack
+    version = order.spack.version
+    major, minor = stackinator.python_of(order.recipe, version)
+    own = order.recipe.directory / stackinator.DIRECTORY
+    return Python(f"Spack, by recipe v{version}", f"{major}.{minor}.0", tree_hash(own))
+
+
+def recipe_files(recipe: Recipe) -> dict[str, Path]:
+    """Return the files of a recipe as its image holds them: path → file."""
+    files = {
+        path.relative_to(recipe.directory).as_posix(): path
+        for path in sorted(recipe.directory.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    return {**files, CHECKS: recipes_directory() / CHECKS}
+
+
+def code_server(order: Order) -> CodeServer | None:
+    """Return the release of code-server that is to be in the image.
+
+    Raises:
+        InvalidFile: If `code-server.yaml` has mistakes.
+        UsageError: If the recipe wants none, or pins none for these processors.
+    """
+    if not order.code_server:
+        return None
+    image = order.recipe.image
+    if not image.code_server:
+        raise UsageError(
+            f"Images of {image.name} hold no VS Code: image.yaml does not say `code_server: true`."
+        )
+    pin = CodeServerPin.load(order.recipe.directory / "code-server.yaml")
+    if order.arch not in pin.sha256:
+        raise UsageError(f"code-server.yaml pins none for {order.arch}.")
+    return CodeServer(pin.version, pin.sha256[order.arch])
+
+
+def project(cache: Path) -> Wheel:
+    """Make a wheel of this project.
+
+    Raises:
+        BuildFailed: If it can't be built.
+        MissingPart: If what builds it is not installed.
+    """
+    directory = cache / "project"
+    directory.mkdir(exist_ok=True)
+    path = project_wheel(directory)
+    return Wheel(path, DISTRIBUTION, launcher.__version__, sha256(path))
+
+
+def sources() -> str:
+    """Return a hash of what makes images: another builder may make another image of the same."""
+    whole = hashlib.sha256()
+    for path in sorted(Path(launcher.builder.__file__).parent.rglob("*.*")):
+        if path.suffix in (".py", ".sh", ".yaml"):
+            whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def tools() -> dict[str, str]:
+    """Return program → version of what takes part in a build."""
+    said = subprocess.run(["mksquashfs", "-version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\S+)", said)
+    names = ("cyclonedx-python-lib", "installer", "pip")
+    return {
+        "mksquashfs": found[1] if found else "unknown",
+        **{each: metadata.version(each) for each in names},
+    }
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

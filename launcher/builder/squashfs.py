@@ -1,0 +1,190 @@
+"""Squashfs files: made bit for bit alike, and looked into without mounting them."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from launcher.errors import BuildFailed, LauncherError, MissingPart
+
+COMPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"zstd": ("-comp", "zstd", "-Xcompression-level", "3"), "lz4": ("-comp", "lz4", "-Xhc")}
+)
+"""Name → what mksquashfs is told."""
+
+_NOBODY = "65534"
+"""Owner of all files. A number, because systems call its group `nobody` or `nogroup`."""
+
+_SPECIAL = ((3, "sS", 0o4000), (6, "sS", 0o2000), (9, "tT", 0o1000))
+_KINDS = {
+    "-": "file",
+    "d": "directory",
+    "l": "link",
+    "c": "device",
+    "b": "device",
+    "p": "fifo",
+    "s": "socket",
+}
+
+
+class Entry(NamedTuple):
+    """What a squashfs file holds under one name.
+
+    Attributes:
+        path: Path below the image's top; that itself is `.`.
+        kind: `file`, `directory`, `link`, `device`, `fifo` or `socket`.
+        size: Length of a file in bytes; of a directory or a link, of what describes it; 0 of all others.
+        mode: Permission bits, with those for setuid, setgid and sticky.
+        target: Where a link leads, else empty.
+    """
+
+    path: str
+    kind: str
+    size: int
+    mode: int
+    target: str
+
+
+def pack(tree: Path, image: Path, epoch: int, compression: str) -> None:
+    """Make a squashfs file of a directory: the same tree, time and squashfs-tools give the same bytes.
+
+    All files are `nobody`'s, and have no extended attributes; names that share a file are taken for files of
+    their own.
+
+    Args:
+        tree: The directory; it becomes the image's top.
+        image: The file; one that is there is replaced.
+        epoch: Time of all files and of the image, in seconds since 1970.
+        compression: One of `COMPRESSIONS`.
+
+    Raises:
+        BuildFailed: If it can't be made; then there is no file.
+        MissingPart: If squashfs-tools are not installed.
+    """
+    owner = ("-force-uid", _NOBODY, "-force-gid", _NOBODY)
+    times = ("-mkfs-time", str(epoch), "-all-time", str(epoch))
+    plain = ("-no-xattrs", "-no-hardlinks", "-noappend", "-no-recovery", "-no-progress", "-quiet")
+    options = (*owner, *times, *plain, *COMPRESSIONS[compression])
+    # mksquashfs refuses to be told of a time in two ways.
+    environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    made = False
+    try:
+        done = subprocess.run(
+            [_program("mksquashfs"), str(tree.absolute()), str(image.absolute()), *options],
+            capture_output=True,
+            check=False,
+            env=environment,
+        )
+        made = not done.returncode
+    finally:
+        if not made:
+            image.unlink(missing_ok=True)
+    if not made:
+        raise BuildFailed(f"mksquashfs could not make {image}.", why=_words(done))
+
+
+def read(image: Path, path: str) -> bytes:
+    """Return the content of a file of an image.
+
+    Args:
+        image: The squashfs file.
+        path: Path below its top.
+
+    Raises:
+        FileNotFoundError: If the image has no such file.
+        LauncherError: If it can't be read, or is no squashfs file.
+        MissingPart: If squashfs-tools are not installed.
+    """
+    _check(image)
+    done = _unsquashfs("-no-wildcards", "-cat", image, path)
+    # 1 stands for a file system that is damaged.
+    if done.returncode == 2 and b"cat: " in done.stderr:
+        raise FileNotFoundError(f"{path} is no file of the image {image}")
+    return _read(done, image)
+
+
+def entries(image: Path) -> Iterator[Entry]:
+    """Yield everything that an image holds, directories before what is in them.
+
+    Raises:
+        LauncherError: If it can't be read, or is no squashfs file.
+        MissingPart: If squashfs-tools are not installed.
+    """
+    _check(image)
+    # Names may hold anything, even lines that look like another entry: those can't hold a word made up now.
+    top = secrets.token_hex(16)
+    listed = os.fsdecode(_read(_unsquashfs("-lln", "-d", top, image), image))
+    begin = re.compile(
+        r"^([-dlcbps])([-rwxsStT]{9}) \d+/\d+ +(\d+|\d+, *\d+) \d{4}-\d\d-\d\d \d\d:\d\d " + top, re.MULTILINE
+    )
+    found = list(begin.finditer(listed))
+    ends = [each.start() for each in found[1:]] + [len(listed)]
+    for each, end in zip(found, ends, strict=True):
+        path, target = listed[each.end() : end].removesuffix("\n").lstrip("/"), ""
+        kind = _KINDS[each[1]]
+        size = 0 if kind == "device" else int(each[3])
+        if kind == "link":
+            # A name, too, may hold an arrow.
+            raw = os.fsencode(path)
+            path, target = os.fsdecode(raw[: -size - len(b" -> ")]), os.fsdecode(raw[-size:])
+        yield Entry(path or ".", kind, size, _mode(each[2]), target)
+
+
+def _mode(letters: str) -> int:
+    """Return the bits that `rwxr-sr-x` stands for."""
+    bits = 0
+    for letter in letters:
+        bits = bits << 1 | (letter in "rwxst")
+    for end, those, bit in _SPECIAL:
+        bits |= bit if letters[end - 1] in those else 0
+    return bits
+
+
+def _check(image: Path) -> None:
+    """Make sure that a file can be read: unsquashfs would only say that it is no squashfs file."""
+    try:
+        with image.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise LauncherError(f"Can't read the image {image}.", why=f"{error.strerror}.") from None
+    if magic != b"hsqs":
+        raise LauncherError(f"{image} is no squashfs file.", why="It does not begin as one.")
+
+
+def _unsquashfs(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [_program("unsquashfs"), *arguments], capture_output=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def _read(done: subprocess.CompletedProcess[bytes], image: Path) -> bytes:
+    if done.returncode:
+        raise LauncherError(
+            f"The image {image} can't be read: it is damaged, or incomplete.",
+            why=_words(done),
+            todo="Copy it again, or compare its SHA-256 with that of its maker.",
+        )
+    return done.stdout
+
+
+def _words(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the last lines of what a program said."""
+    lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+    return "\n".join(lines[-4:])
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+    if not found:
+        raise MissingPart(
+            f"{name} is not installed.",
+            todo="As root: apt-get install squashfs-tools, or: dnf install squashfs-tools.",
+        )
+    return found

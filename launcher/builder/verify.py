@@ -1,0 +1,239 @@
+"""Whether an image holds what it promises: its recipe's `verify` is run in it, its programs are looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from launcher.builder import mount
+from launcher.builder.mount import Mounted
+from launcher.builder.mount.namespace import found
+from launcher.builder.progress import Progress
+from launcher.builder.recipe import Recipe
+from launcher.builder.target import Target
+
+_TIMEOUT = 1800.0
+"""Seconds that all of a `verify` may take; each program that it starts has its own time."""
+
+_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+_LOOK, _PROGRAMS, _PROCESSES = range(3)
+"""What `uenv/checks.py` calls `TREE`, `PROGRAM` and `PROCESSES`."""
+
+
+class Check(NamedTuple):
+    """One check.
+
+    Attributes:
+        name: What holds if it passed.
+        ok: Whether it did.
+        text: What was seen.
+    """
+
+    name: str
+    ok: bool
+    text: str
+
+
+class Report(NamedTuple):
+    """What was seen of an image.
+
+    Attributes:
+        checks: All checks.
+        ran: Whether programs of the image could be run here; otherwise they were only looked at.
+        seconds: What it took.
+        glibc: The version of the newest symbol of the C library that a program needs.
+    """
+
+    checks: tuple[Check, ...]
+    ran: bool
+    seconds: float
+    glibc: tuple[int, int] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all checks passed."""
+        return all(each.ok for each in self.checks)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {"ok": self.ok, **self._asdict(), "checks": [each._asdict() for each in self.checks]}
+
+
+class _Starter(NamedTuple):
+    """How programs of an image are started on this machine.
+
+    Attributes:
+        needs: Which checks can be run: those that need no more than this.
+        python: The command that is a Python.
+        through: What starts other programs: an emulator.
+        user: The account that runs them, or None for this process's own.
+    """
+
+    needs: int
+    python: tuple[str, ...]
+    through: tuple[str, ...]
+    user: str | None
+
+
+_LOOKING = _Starter(_LOOK, (sys.executable,), (), None)
+
+
+def verify(
+    image: Path,
+    recipe: Recipe,
+    target: Target,
+    progress: Progress,
+    *,
+    build_paths: Sequence[str] = (),
+    user: str | None = None,
+) -> Report:
+    """Mount an image, and look whether it holds what it promises.
+
+    Its own `meta/recipe/verify` is run by its own Python. For other processors that takes qemu-user; without
+    it, this Python runs the checks that start nothing of the image.
+
+    Args:
+        image: The squashfs file.
+        recipe: What it was made from.
+        target: What it was built for.
+        progress: Told of each check that fails.
+        build_paths: Paths that no file in it may contain: those of the machine that built it.
+        user: The account that tries it; without it `nobody` where this process is root's.
+
+    Raises:
+        MissingPart: If this machine can't mount images.
+        LauncherError: If the image can't be read.
+    """
+    progress.step("Verifying the image")
+    begin = time.monotonic()
+    images = [Mounted(image, recipe.image.mount)]
+    user = user or (None if os.geteuid() else _nobody())
+    starter, problem = _starter(images, recipe, target, user)
+    programs, glibc = _programs(images, target)
+    own = list(_recipes_own(images, starter, build_paths, least=_PROGRAMS if starter.through else _LOOK))
+    if starter.through:
+        # To read all files would take an emulator minutes.
+        own = [*_recipes_own(images, _LOOKING, build_paths), *own]
+    checks = [*problem, *own, programs]
+    for each in checks:
+        if not each.ok:
+            progress.note(f"{each.name}: {each.text}")
+    return Report(tuple(checks), starter.needs > _LOOK, round(time.monotonic() - begin, 2), glibc)
+
+
+def _starter(
+    images: list[Mounted], recipe: Recipe, target: Target, user: str | None
+) -> tuple[_Starter, list[Check]]:
+    """Return how programs are started, and a check that failed where they should start and don't."""
+    python = f"{images[0].mount}/{recipe.image.prefix}/bin/python"
+    ways: list[tuple[tuple[str, ...], int]] = [((), _PROCESSES)]
+    if target.foreign:
+        ways += [(emulator, _PROGRAMS) for emulator in _emulators(target.arch)]
+    errors = ""
+    for through, needs in ways:
+        tried = _run(images, (*through, python, "-I", "-c", ""), user)
+        if not tried.returncode:
+            return _Starter(needs, (*through, python), through, user), []
+        errors = _last_lines(tried.stderr)
+    failed = [] if target.foreign else [Check("the image's Python starts", ok=False, text=errors)]
+    return _LOOKING, failed
+
+
+def _recipes_own(
+    images: list[Mounted], starter: _Starter, build_paths: Sequence[str], least: int = _LOOK
+) -> Iterator[Check]:
+    """Run the recipe's `verify`: it finds `checks` beside itself, so it can't be run with `-I`."""
+    place = images[0].mount
+    through = [f"--through={each}" for each in starter.through]
+    options = [
+        "--mount",
+        place,
+        "--least",
+        str(least),
+        "--needs",
+        str(starter.needs),
+        *through,
+        "--",
+        *build_paths,
+    ]
+    argv = (*starter.python, "-E", "-s", "-B", f"{place}/meta/recipe/verify", *options)
+    done = _run(images, argv, starter.user)
+    failed = False
+    for line in done.stdout.decode(errors="replace").splitlines():
+        check = _check(line)
+        failed |= not check.ok
+        yield check
+    if not done.stdout.strip() and not done.returncode and least == _LOOK:
+        yield Check("meta/recipe/verify", ok=False, text="It checked nothing.")
+    elif done.returncode not in (0, 1) or (done.returncode and not failed):
+        text = f"It ended with {done.returncode}.\n{_last_lines(done.stderr)}"
+        yield Check("meta/recipe/verify", ok=False, text=text.strip())
+
+
+def _programs(images: list[Mounted], target: Target) -> tuple[Check, tuple[int, int] | None]:
+    """Look at the image's programs and libraries, with this Python: the image's own knows no ELF.
+
+    Returns:
+        A check, and the newest symbol of the C library that one needs.
+    """
+    name = f"programs run on {target.arch} with glibc {target.glibc[0]}.{target.glibc[1]}"
+    glibc = "{}.{}".format(*target.glibc)
+    argv = (sys.executable, "-P", "-B", "-m", "launcher.builder.elf", images[0].mount, target.arch, glibc)
+    done = _run(images, argv, None, own_environment=True)
+    if done.returncode:
+        return Check(name, ok=False, text=_last_lines(done.stderr)), None
+    wrong, text, highest = json.loads(done.stdout)
+    check = Check(name, ok=not wrong, text="\n".join(wrong[:10]) if wrong else text)
+    return check, (highest[0], highest[1]) if highest else None
+
+
+def _check(line: str) -> Check:
+    """Read a line that a `verify` has printed."""
+    try:
+        told = json.loads(line)
+        return Check(str(told["name"]), told["ok"] is True, str(told.get("text", "")))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return Check("meta/recipe/verify", ok=False, text=f"It printed what is no check: {line[:200]}")
+
+
+def _run(
+    images: list[Mounted], argv: Sequence[str], user: str | None, *, own_environment: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    bare = {"PATH": _PATH} | {name: os.environ[name] for name in ("QEMU_LD_PREFIX",) if name in os.environ}
+    try:
+        return mount.run(
+            images,
+            argv,
+            user=user,
+            environment=dict(os.environ) if own_environment else bare,
+            timeout=_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired as error:
+        return subprocess.CompletedProcess(
+            argv, -9, error.stdout or b"", f"It took more than {_TIMEOUT:.0f} s.".encode()
+        )
+
+
+def _emulators(arch: str) -> Iterator[tuple[str, ...]]:
+    """Yield the commands that programs for other processors can be started through."""
+    libraries = Path(f"/usr/{arch}-linux-gnu")
+    where = ("-L", str(libraries)) if libraries.is_dir() and "QEMU_LD_PREFIX" not in os.environ else ()
+    for name in (f"qemu-{arch}-static", f"qemu-{arch}"):
+        if program := found(name):
+            yield program, *where
+
+
+def _nobody() -> str:
+    """Return the name of the account that owns nothing."""
+    return pwd.getpwuid(65534).pw_name
+
+
+def _last_lines(text: bytes) -> str:
+    return "\n".join(text.decode(errors="replace").strip().splitlines()[-8:])

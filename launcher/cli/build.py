@@ -1,0 +1,227 @@
+"""`launcher build`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from launcher.cli.cluster_path import cluster_path, clusters_option, complete_cluster, shown_path
+from launcher.cli.extra import builds_images, reads_cluster_files
+from launcher.cli.progress import ShownProgress
+from launcher.errors import InvalidFile, UsageError
+
+if TYPE_CHECKING:
+    from launcher.builder.order import Built, Order
+
+
+@click.group()
+def build() -> None:
+    """Build images."""
+
+
+def complete_recipe(context: click.Context, parameter: click.Parameter, given: str) -> list[CompletionItem]:
+    """Complete the name of a recipe that comes with the launcher."""
+    del context, parameter
+    try:
+        from launcher.builder.recipe import recipe_names  # noqa: PLC0415 - a base install may have no pydantic
+    except ImportError:
+        return []
+    return [CompletionItem(name) for name in recipe_names() if name.startswith(given)]
+
+
+@dataclass(frozen=True)
+class _Machines:
+    """What is said of the machines that an image is for."""
+
+    arch: str
+    glibc: tuple[int, int]
+    gpu: bool
+
+
+@build.command()
+@click.argument("recipes", nargs=-1, metavar="[RECIPE]...", shell_complete=complete_recipe)
+@click.option(
+    "--cluster",
+    shell_complete=complete_cluster,
+    help="Build for this cluster: its cluster file names processors, glibc and whether there are GPUs.",
+)
+@click.option(
+    "--arch", type=click.Choice(["x86_64", "aarch64"]), help="Processors; without it this machine's."
+)
+@click.option("--glibc", help="C library of the nodes, such as 2.31; without it this machine's.")
+@click.option("--gpu/--no-gpu", default=None, help="Whether to add what only nodes with GPUs need.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="The image's file (*.squashfs), or the directory for it; without it this directory.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["wheels", "stackinator"]),
+    default="wheels",
+    show_default=True,
+    help="Build from wheels, or with an installed Stackinator from source.",
+)
+@click.option(
+    "--code-server",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The pinned release of code-server: VS Code in JupyterLab.",
+)
+@click.option(
+    "--interpreter",
+    type=click.Path(path_type=Path, exists=True),
+    help="A standalone Python that the recipe pins: its archive, or a directory of its files.",
+)
+@click.option("--uarch", help="Stackinator: the cluster's kind of nodes, such as gh200 or zen2.")
+@click.option(
+    "--recipe-version",
+    type=click.Choice(["2", "3"]),
+    default="2",
+    show_default=True,
+    help="Stackinator: the version of its recipes; 2 is for Stackinator 6, 3 for 7.",
+)
+@click.option(
+    "--system",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Stackinator: the cluster's configuration.",
+)
+@click.option(
+    "--build-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Stackinator: where Spack works; not below /tmp or your home.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LAUNCHER_CACHE",
+    show_envvar=True,
+    help="What builds keep for the next ones; without it ~/.cache/firecrest-launcher.",
+)
+@click.option(
+    "--check", is_flag=True, help="Build nothing: look for mistakes in the recipes, without network."
+)
+@clusters_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object about the image.")
+def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) -> None:
+    """Build a uenv image.
+
+    RECIPE is the name of a recipe that comes with the launcher, or the path of a directory with an
+    image.yaml. The image is put together from the recipe's lock, a Python that it pins, and wheels. Then the
+    recipe's `verify` runs it and looks at it, and it gets its name only if it passes. Beside it lie its SBOM
+    and its provenance. The same lock and Python give the same bytes. What was built already is kept, and what
+    was interrupted goes on.
+
+    \b
+    Examples:
+      launcher build uenv jupyterlab
+      launcher build uenv jupyterlab --cluster daint --output /images
+      launcher build uenv jupyterlab --code-server code-server-4.139.1-linux-amd64.tar.gz
+      launcher build uenv ./my-recipe --arch aarch64 --glibc 2.31
+      launcher build uenv --check
+
+    Exit code 0 when the image is there, 2 for a wrong command line, 3 when a recipe has a mistake, 5 when
+    something is not installed, 7 when the image did not pass, 10 when it could not be built.
+    """  # noqa: D301 - click's mark is the character itself
+    with builds_images():
+        from launcher.builder.recipe import find_recipe  # noqa: PLC0415 - a base install may have no pydantic
+    if check:
+        _check(recipes, as_json=as_json)
+        return
+    if len(recipes) != 1:
+        raise UsageError("Name one recipe.", todo="Try: launcher build uenv jupyterlab")
+    with builds_images():
+        from launcher.builder.build import build as make  # noqa: PLC0415 - as above
+    order = _order(find_recipe(recipes[0]), given)
+    with ShownProgress() as progress:
+        built = make(order, progress)
+    if as_json:
+        click.echo(json.dumps(built.plain(), indent=2))
+    else:
+        _tell(built)
+
+
+def _order(directory: Path, given: dict[str, Any]) -> Order:
+    from launcher.builder.order import Order, Spack  # noqa: PLC0415 - as above
+    from launcher.builder.recipe import Recipe  # noqa: PLC0415 - as above
+    from launcher.builder.stackinator import uarch_named  # noqa: PLC0415 - as above
+
+    machines = _machines(given)
+    order = Order(
+        Recipe.load(directory),
+        machines.arch,
+        machines.glibc,
+        machines.gpu,
+        given["output"],
+        given["interpreter"],
+        given["code_server"],
+        given["cache"],
+    )
+    own = ("uarch", "system", "build_dir")
+    if given["backend"] == "wheels":
+        for option in own:
+            if given[option]:
+                raise UsageError(f"--{option.replace('_', '-')} goes with --backend stackinator.")
+        return order
+    for option in own:
+        if not given[option]:
+            raise UsageError(f"--backend stackinator needs --{option.replace('_', '-')}.")
+    if given["interpreter"] or given["arch"]:
+        raise UsageError("With Stackinator, --uarch names the processors, and Spack makes the Python.")
+    uarch = uarch_named(directory, given["uarch"])
+    return order._replace(
+        arch=uarch.arch,
+        gpu=uarch.gpu if given["gpu"] is None else given["gpu"],
+        spack=Spack(uarch.name, int(given["recipe_version"]), given["system"], given["build_dir"]),
+    )
+
+
+def _machines(given: dict[str, Any]) -> _Machines:
+    """Return what is said of the machines: by options, the cluster file, or this machine itself."""
+    from launcher.builder.target import glibc_version, own_arch, own_glibc  # noqa: PLC0415 - as above
+
+    arch, glibc, gpu = given["arch"], given["glibc"], given["gpu"]
+    if given["cluster"]:
+        path = cluster_path(given["cluster"], given["directory"])
+        with reads_cluster_files():
+            from launcher.clusters import load_cluster  # noqa: PLC0415 - a base install may have no pydantic
+        cluster = load_cluster(path)
+        arch, glibc = arch or cluster.architecture, glibc or cluster.glibc
+        gpu = gpu if gpu is not None else bool(cluster.gpus and any(cluster.gpus.choices))
+    arch = arch or own_arch()
+    return _Machines(arch, glibc_version(glibc) if glibc else own_glibc(), bool(gpu))
+
+
+def _check(recipes: tuple[str, ...], *, as_json: bool) -> None:
+    """Tell the mistakes of some recipes, or of all that come with the launcher."""
+    with builds_images():
+        from launcher.builder.check import check  # noqa: PLC0415 - as above
+        from launcher.builder.recipe import find_recipe, recipe_names  # noqa: PLC0415 - as above
+    directories = [find_recipe(each) for each in recipes or recipe_names()]
+    problems: list[str] = []
+    for directory in directories:
+        try:
+            check(directory)
+        except InvalidFile as error:
+            problems += error.problems
+    if problems:
+        raise InvalidFile(problems)
+    if as_json:
+        click.echo(json.dumps({"recipes": list(map(str, directories)), "problems": []}, indent=2))
+    else:
+        for directory in directories:
+            click.echo(f"{shown_path(directory)}: ok")
+
+
+def _tell(built: Built) -> None:
+    done = "Nothing has changed" if built.unchanged else f"Built in {built.seconds:.0f} s"
+    click.echo(f"{shown_path(built.image)}  {built.size / 1e6:.1f} MB  sha256:{built.sha256}")
+    click.echo(f"{done}; {built.verified.checks} checks hold.")
+    if not built.verified.ran:
+        click.secho("Its programs were not run: this machine can't.", fg="yellow")

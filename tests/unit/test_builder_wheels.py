@@ -1,0 +1,194 @@
+"""Wheels: chosen for the machines of the image, checked by their hashes, followed by what they need."""
+
+import base64
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from launcher.builder.lock import Lock
+from launcher.builder.progress import Silent
+from launcher.builder.target import Target
+from launcher.builder.wheels import Wheel, closure, fetch, platforms
+from launcher.errors import BuildFailed
+
+OLD = Target("x86_64", (2, 17), (3, 11))
+NEW = Target("x86_64", (2, 34), (3, 11))
+
+
+def make_wheel(directory: Path, name: str, tags: str = "py3-none-any", *requires: str) -> Path:
+    wheel = directory / f"{name}-1.0-{tags}.whl"
+    record = f"{name}-1.0.dist-info/RECORD"
+    files = {
+        f"{name}/__init__.py": "",
+        f"{name}-1.0.dist-info/METADATA": "\n".join(
+            [
+                "Metadata-Version: 2.1",
+                f"Name: {name}",
+                "Version: 1.0",
+                *(f"Requires-Dist: {each}" for each in requires),
+                "",
+            ]
+        ),
+        f"{name}-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tags}\n",
+    }
+    rows = []
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            rows.append(f"{path},sha256={digest},{len(text)}\n")
+            archive.writestr(zipfile.ZipInfo(path), text)
+        archive.writestr(zipfile.ZipInfo(record), "".join([*rows, f"{record},,\n"]))
+    return wheel
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    directory = tmp_path / "index"
+    directory.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(directory))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return directory
+
+
+def lock_of(index, *extra):
+    pins = {}
+    for wheel in index.glob("*.whl"):
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        pins.setdefault(wheel.name.partition("-")[0], []).append(f"    --hash=sha256:{digest}")
+    lines = [line for name, hashes in sorted(pins.items()) for line in (f"{name}==1.0", *hashes)]
+    text = " \\\n".join(lines)
+    for name in pins:
+        text = text.replace(f" \\\n{name}==", f"\n{name}==")
+    return Lock.parse("\n".join(["# locked: 2026-11-22", text, *extra, ""]), Path("requirements.txt"))
+
+
+def names(wheels):
+    return [wheel.path.name for wheel in wheels]
+
+
+def test_the_newest_that_the_machines_glibc_allows_is_taken(index, tmp_path):
+    make_wheel(index, "fast", "cp311-cp311-manylinux_2_17_x86_64")
+    make_wheel(index, "fast", "cp311-cp311-manylinux_2_28_x86_64")
+    make_wheel(index, "fast", "cp311-cp311-manylinux_2_39_x86_64")
+    make_wheel(index, "fast", "cp311-cp311-manylinux_2_28_aarch64")
+    make_wheel(index, "fast", "cp312-cp312-manylinux_2_28_x86_64")
+    lock = lock_of(index)
+    assert names(fetch(lock, NEW, "3.11.2", tmp_path, Silent())) == [
+        "fast-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    ]
+    assert names(fetch(lock, OLD, "3.11.2", tmp_path, Silent())) == [
+        "fast-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"
+    ]
+    arm = Target("aarch64", (2, 28), (3, 11))
+    assert names(fetch(lock, arm, "3.11.2", tmp_path, Silent())) == [
+        "fast-1.0-cp311-cp311-manylinux_2_28_aarch64.whl"
+    ]
+
+
+def test_what_is_there_is_not_fetched_again(index, tmp_path):
+    make_wheel(index, "one")
+    make_wheel(index, "two")
+    lock = lock_of(index)
+    first = fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+    for wheel in index.iterdir():
+        wheel.unlink()
+    assert fetch(lock, NEW, "3.11.2", tmp_path, Silent()) == first
+
+
+def test_what_was_damaged_is_fetched_again(index, tmp_path):
+    make_wheel(index, "one")
+    make_wheel(index, "two")
+    lock = lock_of(index)
+    one, two = fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+    one.path.write_bytes(b"half")
+    assert fetch(lock, NEW, "3.11.2", tmp_path, Silent()) == [one, two]
+    assert hashlib.sha256(one.path.read_bytes()).hexdigest() == one.sha256
+
+
+def test_a_wheel_that_the_lock_does_not_name_is_refused(index, tmp_path):
+    make_wheel(index, "one")
+    lock = lock_of(index)
+    make_wheel(index, "one", "py3-none-any", "something-else")
+    with pytest.raises(BuildFailed, match="Not all wheels") as caught:
+        fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+    assert "HASHES" in caught.value.why
+    assert not list(tmp_path.glob("wheels/*/*.whl"))
+
+
+def test_a_glibc_that_is_too_old_is_told_with_the_one_that_is_needed(index, tmp_path):
+    make_wheel(index, "fast", "cp311-cp311-manylinux_2_28_x86_64")
+    make_wheel(index, "fast", "cp311-cp311-manylinux_2_34_x86_64")
+    with pytest.raises(BuildFailed) as caught:
+        fetch(lock_of(index), OLD, "3.11.2", tmp_path, Silent())
+    assert caught.value.what == "There is no wheel of fast 1.0 for x86_64, glibc 2.17 and Python 3.11.2."
+    assert caught.value.why == "The one there is needs glibc 2.28."
+    assert "--glibc 2.28" in caught.value.todo
+
+
+def test_a_package_without_any_wheel_is_told_with_what_to_do(index, tmp_path):
+    make_wheel(index, "one")
+    lock = lock_of(index, "none-at-all==2.0 \\", f"    --hash=sha256:{'0' * 64}")
+    with pytest.raises(BuildFailed) as caught:
+        fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+    assert caught.value.what.startswith("There is no wheel of none-at-all 2.0 for x86_64, glibc 2.34")
+    assert "find-links" in caught.value.todo
+
+
+def test_an_index_that_cannot_be_reached_is_told_as_such(index, tmp_path, monkeypatch):
+    make_wheel(index, "one")
+    lock = lock_of(index)
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setenv("NO_PROXY", "*")
+    with pytest.raises(BuildFailed, match="can't be reached"):
+        fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+
+
+def test_platforms_begin_with_the_newest_and_know_their_former_names():
+    assert platforms("aarch64", (2, 19)) == [
+        "manylinux_2_19_aarch64",
+        "manylinux_2_18_aarch64",
+        "manylinux_2_17_aarch64",
+        "manylinux2014_aarch64",
+    ]
+    assert platforms("x86_64", (2, 5)) == ["manylinux_2_5_x86_64", "manylinux1_x86_64"]
+
+
+class TestClosure:
+    @pytest.fixture
+    def wheels(self, tmp_path):
+        needs = {
+            "app": [
+                "lib",
+                "extra-user[more]",
+                "windows; sys_platform == 'win32'",
+                "old; python_version<'3.9'",
+            ],
+            "lib": ["shared"],
+            "extra_user": ["only_more; extra == 'more'", "never; extra == 'less'"],
+            "only_more": [],
+            "gpu": ["shared", "driver"],
+            "driver": [],
+            "shared": ["app"],
+        }
+        return [
+            Wheel(make_wheel(tmp_path, name, "py3-none-any", *each), name.replace("_", "-"), "1.0", "")
+            for name, each in needs.items()
+        ]
+
+    def test_what_is_wanted_comes_with_all_that_it_needs_on_the_machines(self, wheels):
+        chosen = closure(wheels, ["app"], [], "x86_64", "3.11.2")
+        assert [wheel.name for wheel in chosen] == ["app", "extra-user", "lib", "only-more", "shared"]
+
+    def test_what_is_left_out_goes_with_what_only_it_needs(self, wheels):
+        chosen = closure(wheels, ["app", "gpu"], ["gpu", "extra-user"], "x86_64", "3.11.2")
+        assert [wheel.name for wheel in chosen] == ["app", "lib", "shared"]
+
+    def test_what_the_lock_lacks_is_told(self, wheels):
+        with pytest.raises(BuildFailed, match="gpu needs driver, and the lock has none"):
+            closure([each for each in wheels if each.name != "driver"], ["gpu"], [], "x86_64", "3.11.2")
