@@ -42,6 +42,7 @@ class Plan(NamedTuple):
         prune: Patterns of what is taken out again.
         code_server: The archive of code-server, or empty.
         pins: The recipe's `code-server.yaml`.
+        compilers: Pythons of the same version that this machine can run, where it can't run the image's.
     """
 
     mount: str
@@ -53,6 +54,7 @@ class Plan(NamedTuple):
     prune: tuple[str, ...]
     code_server: str
     pins: str
+    compilers: tuple[str, ...]
 
 
 def assemble(plan: Plan, tree: Path, progress: Progress) -> None:
@@ -134,7 +136,7 @@ def _work(plan: Plan, progress: Progress) -> None:
         link.symlink_to(os.path.relpath(root / CODE_SERVER / "bin" / CODE_SERVER, link.parent))
     prune(root, plan.prune, progress)
     progress.step("Compiling byte code")
-    compile_tree(root, minor, plan.arch, progress)
+    compile_tree(root, plan.version, plan.arch, progress, map(Path, plan.compilers))
 
 
 def _main() -> int:

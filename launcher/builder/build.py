@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from launcher.builder.inputs import (
     tools,
     usual_python,
 )
-from launcher.builder.interpreter import prepare
+from launcher.builder.interpreter import pinned_python, prepare
 from launcher.builder.lock import Lock
 from launcher.builder.lock.wanted import read_wanted
 from launcher.builder.order import Built, Order
@@ -170,6 +172,7 @@ class _Job:
             recipe.image.prune,
             str(order.code_server.absolute()) if order.code_server else "",
             str((recipe.directory / "code-server.yaml").absolute()),
+            tuple(self._compilers(progress)),
         )
         assemble(plan, tree, progress)
         meta = tree / "meta"
@@ -183,6 +186,14 @@ class _Job:
             (meta / name).write_bytes(content)
         for path in (tree, meta, *meta.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
+
+    def _compilers(self, progress: Progress) -> Iterator[str]:
+        """Yield the Python of the image's version that this machine runs, if it is not the image's own."""
+        own = os.uname().machine
+        recipe = self.order.recipe.directory
+        if self.target.foreign and pinned_python(recipe, own).python == self.python.version:
+            python = prepare(recipe, own, None, self.cache, progress).directory
+            yield str(python / "bin/python{}.{}".format(*self.target.python))
 
     def _make_with_stackinator(
         self, image: Path, work: Path, wheels: list[Wheel], bill: bytes, progress: Progress
