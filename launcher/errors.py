@@ -19,6 +19,8 @@
         ├── NoPort              23   no port or address to listen on
         └── ServerFailed        24   JupyterLab is missing or did not start
 
+A batch script that can't pull its image ends with 25.
+
 Standard library only: the compute node's half uses it before anything else is imported.
 """
 

@@ -430,7 +430,7 @@ def parse_event(body: bytes) -> Event | Pulling | ScriptExit:
         ProtocolError: If it is none of them.
     """
     fields = _Fields(body)
-    if "image" in fields.values:
+    if not fields.values.keys().isdisjoint(("image", "done", "total")):
         return fields.done(
             Pulling(
                 ticket=fields.text("ticket", _HEX64),

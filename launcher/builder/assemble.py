@@ -6,6 +6,7 @@ object a line.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from launcher.builder.bytecode import compile_tree
+from launcher.builder.cache import words
 from launcher.builder.code_server import unpack
 from launcher.builder.install import install, make_environment
 from launcher.builder.mount import bound
@@ -69,7 +71,7 @@ def assemble(plan: Plan, tree: Path, progress: Progress) -> None:
         LauncherError: If it can't be done; it is the error of the step that failed.
         MissingPart: If this machine lets nobody make a private mount namespace.
     """
-    command = bound(tree, plan.mount, [sys.executable, "-m", "launcher.builder.assemble"])
+    command = bound(tree, plan.mount, [sys.executable, "-P", "-m", "launcher.builder.assemble"])
     given = json.dumps(plan, default=str)
     with subprocess.Popen(
         command,
@@ -82,11 +84,17 @@ def assemble(plan: Plan, tree: Path, progress: Progress) -> None:
         assert worker.stdin
         assert worker.stdout
         assert worker.stderr
-        worker.stdin.write(given)
-        worker.stdin.close()
-        for line in worker.stdout:
-            _told(json.loads(line), progress)
-        said = worker.stderr.read()
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.write(given)
+                worker.stdin.close()
+            for line in worker.stdout:
+                _told(json.loads(line), progress)
+            said = worker.stderr.read()
+        except BaseException:
+            # It writes into what is removed next.
+            worker.kill()
+            raise
     if worker.returncode:
         raise BuildFailed("The image could not be put together.", why=said.strip()[-2000:])
 
@@ -149,6 +157,9 @@ def _main() -> int:
     except LauncherError as error:
         kind = "MissingPart" if isinstance(error, MissingPart) else "BuildFailed"
         _tell(error=kind, what=error.what, why=error.why, todo=error.todo)
+        return 1
+    except OSError as error:
+        _tell(error="BuildFailed", what="The image could not be put together.", why=words(error), todo="")
         return 1
     return 0
 

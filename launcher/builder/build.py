@@ -14,7 +14,8 @@ from pathlib import Path
 
 from launcher.builder import provenance, squashfs, stackinator
 from launcher.builder.assemble import Plan, assemble
-from launcher.builder.cache import cache_directory, made, remove, work_directory
+from launcher.builder.cache import cache_directory, made, remove, words, work_directory
+from launcher.builder.elf import objections
 from launcher.builder.inputs import (
     code_server,
     project,
@@ -34,7 +35,7 @@ from launcher.builder.sbom import Contents, sbom
 from launcher.builder.target import Target
 from launcher.builder.verify import verify
 from launcher.builder.wheels import Wheel, closure, fetch
-from launcher.errors import CheckFailed, InvalidFile, UsageError
+from launcher.errors import BuildFailed, CheckFailed, InvalidFile, UsageError
 
 
 def build(order: Order, progress: Progress) -> Built:
@@ -47,6 +48,13 @@ def build(order: Order, progress: Progress) -> Built:
         LauncherError: If it can't be built: `InvalidFile`, `UsageError`, `MissingPart`, `BuildFailed`.
         CheckFailed: If it does not pass.
     """
+    try:
+        return _built(order, progress)
+    except OSError as error:
+        raise BuildFailed("The image could not be built.", why=words(error)) from error
+
+
+def _built(order: Order, progress: Progress) -> Built:
     began, started = time.monotonic(), datetime.now(UTC)
     job = _Job(order)
     claim = job.claimed()
@@ -162,6 +170,13 @@ class _Job:
     def _fill(self, tree: Path, wheels: list[Wheel], bill: bytes, progress: Progress) -> None:
         order, recipe = self.order, self.order.recipe
         interpreter = prepare(recipe.directory, order.arch, order.python, self.cache, progress)
+        wrong, _, _ = objections(interpreter.directory, self.target)
+        if wrong:
+            raise BuildFailed(
+                f"Python {interpreter.version} from {interpreter.name} does not fit these machines.",
+                why="\n".join(wrong[:3]),
+                todo="Pin a standalone build, which needs no new glibc, or name another C library: --glibc",
+            )
         plan = Plan(
             recipe.image.mount,
             recipe.image.prefix,

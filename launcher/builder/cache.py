@@ -44,6 +44,9 @@ def work_directory(cache: Path, key: str, progress: Progress) -> Iterator[Path]:
         own = directory / key
         own.mkdir(exist_ok=True)
         os.utime(own)
+        for left in own.glob(".*"):
+            with contextlib.suppress(OSError):
+                remove(left)
         yield own
 
 
@@ -63,7 +66,19 @@ def made(path: Path) -> Iterator[Path]:
             if not path.is_dir():
                 raise
     finally:
-        remove(aside)
+        # Somebody who was killed may still write into it; it does not hide what went wrong.
+        with contextlib.suppress(OSError):
+            remove(aside)
+
+
+def words(error: OSError) -> str:
+    """Return what the system refused, as one sentence."""
+    first = error.args[0] if isinstance(error, shutil.Error) else None
+    if isinstance(first, list):
+        # What shutil could not copy: source, target and reason of each file.
+        return f"{first[0][2]}: {first[0][1]}."
+    about = error.filename2 or error.filename
+    return f"{error.strerror or error}{f': {about}' if about else ''}."
 
 
 def remove(path: Path) -> None:
@@ -89,7 +104,7 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
 def _forget_old(directory: Path) -> None:
     """Remove what builds left that were interrupted long ago."""
     for own in directory.iterdir():
-        if not own.is_dir() or own.stat().st_mtime > time.time() - _KEPT:
+        if not _is_old(own):
             continue
         with (directory / f"{own.name}.lock").open("w") as file:
             try:
@@ -97,3 +112,10 @@ def _forget_old(directory: Path) -> None:
             except BlockingIOError:
                 continue
             remove(own)
+
+
+def _is_old(directory: Path) -> bool:
+    try:
+        return directory.is_dir() and directory.stat().st_mtime < time.time() - _KEPT
+    except FileNotFoundError:
+        return False  # another process has just finished with it

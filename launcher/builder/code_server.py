@@ -6,9 +6,12 @@ Releases: https://github.com/coder/code-server/releases.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, BinaryIO
 
@@ -16,7 +19,7 @@ from pydantic import Field, StringConstraints
 
 from launcher.builder.cache import made
 from launcher.builder.target import ARCHITECTURES
-from launcher.errors import BuildFailed, MissingPart, UsageError
+from launcher.errors import BuildFailed, UsageError
 from launcher.yaml_file import Part, Place, Source, Words, checked, shown
 
 RELEASES = "https://github.com/coder/code-server/releases"
@@ -88,7 +91,7 @@ def unpack(pin_file: Path, archive: Path, arch: str, target: Path) -> None:
                 )
             file.seek(0)
             _unpack(file, target)
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise BuildFailed(f"{archive} can't be unpacked.", why=f"{error}.") from None
 
 
@@ -143,46 +146,67 @@ def _sha256(path: Path) -> str:
 
 
 def _unpack(file: BinaryIO, target: Path) -> None:
-    if not hasattr(tarfile, "data_filter"):
-        raise MissingPart(
-            "This Python can't unpack archives safely.", todo="Use Python 3.11.4 or newer for builds."
-        )
     with made(target) as aside:
-        aside.mkdir(mode=0o755)
+        aside.mkdir()
+        aside.chmod(0o755)
+        links = []
         with tarfile.open(fileobj=file, mode="r:gz") as tar:
-            tar.extractall(aside, filter=_only_plain())  # noqa: S202 - the filter is stricter than Python's own
+            for member, path in _plain(tar, aside):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if member.isdir():
+                    path.mkdir(exist_ok=True)
+                    path.chmod(0o755)
+                elif member.issym():
+                    links.append((member, path))
+                elif member.islnk():
+                    path.hardlink_to(aside.joinpath(*_parts(member.linkname)[1:]))
+                else:
+                    _write(tar, member, path)
+        # They come last: nothing was written through one, and it is seen where each leads at the end.
+        for member, path in links:
+            path.symlink_to(member.linkname)
+        top = aside.resolve()
+        for member, path in links:
+            if member.linkname.startswith("/") or not _end(path).is_relative_to(top):
+                raise _refused(member, "is a link that leaves the directory")
 
 
-def _only_plain() -> Callable[[tarfile.TarInfo, str], tarfile.TarInfo | None]:
-    """Return a filter that refuses what no release holds, and takes off the directory around it all."""
-    top: list[str] = []
+def _plain(tar: tarfile.TarFile, aside: Path) -> Iterator[tuple[tarfile.TarInfo, Path]]:
+    """Yield what a release holds, and where each goes, without the directory around it all.
 
-    def plain(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-        parts = _parts(member.name)
-        top[:] = top or parts[:1]
-        if parts[0] != top[0]:
-            raise _refused(member, f"lies beside {shown(top[0])}")
+    Raises:
+        BuildFailed: For what no release holds.
+    """
+    top = ""
+    for member in tar:
+        first, *rest = _parts(member.name)
+        top = top or first
+        if first != top:
+            raise _refused(member, f"lies beside {shown(top)}")
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
             raise _refused(member, "is neither a file, a directory nor a link")
         if member.mode & _SPECIAL_BITS:
             raise _refused(member, "is setuid, setgid or sticky")
-        if len(parts) == 1:
-            if not member.isdir():
-                raise _refused(member, "should be a directory")
-            return None
-        linkname = member.linkname
-        if member.islnk():
-            link = _parts(linkname)
-            if link[0] != top[0] or len(link) == 1:
-                raise _refused(member, "is a link that leaves the directory")
-            linkname = "/".join(link[1:])
-        runs = member.isdir() or member.mode & 0o100
-        inner = member.replace(name="/".join(parts[1:]), linkname=linkname, deep=False)
-        safe = tarfile.data_filter(inner, path)
-        # What remains does not depend on who packed or unpacks it.
-        return safe.replace(mode=0o755 if runs else 0o644, deep=False)
+        if member.islnk() and (_parts(member.linkname)[0] != top or member.linkname == top):
+            raise _refused(member, "is a link that leaves the directory")
+        if rest:
+            yield member, aside.joinpath(*rest)
+        elif not member.isdir():
+            raise _refused(member, "should be a directory")
 
-    return plain
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """Write a file that is not there yet; its mode does not depend on who packed or unpacks it."""
+    content = tar.extractfile(member)
+    assert content
+    with content, path.open("xb") as out:
+        shutil.copyfileobj(content, out)
+    path.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def _end(link: Path) -> Path:
+    """Return where a link leads; a circle leads nowhere but to itself."""
+    return Path(os.path.realpath(link))
 
 
 def _parts(name: str) -> tuple[str, ...]:

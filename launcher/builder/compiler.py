@@ -69,7 +69,11 @@ def _compile(path: str) -> str:
 def _main() -> None:
     os.umask(0o022)
     for path in sys.stdin.buffer.read().split(b"\0")[:-1]:
-        sys.stdout.write(f"{ascii(_compile(os.fsdecode(path)))[1:-1]}\n")
+        try:
+            told = _compile(os.fsdecode(path))
+        except OSError as error:
+            sys.exit(f"{error.strerror}: {error.filename or os.fsdecode(path)}")
+        sys.stdout.write(f"{ascii(told)[1:-1]}\n")
         sys.stdout.flush()
 
 

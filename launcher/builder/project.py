@@ -78,6 +78,11 @@ def _installed() -> dict[str, bytes]:
         path = PurePosixPath(entry)
         if path.parts[0] != ".." and path.name not in _OF_AN_INSTALLATION and path.suffix != ".pyc":
             files[str(path)] = Path(str(entry.locate())).read_bytes()
+    if not files:
+        raise BuildFailed(
+            "There is no list of this project's files, so there is no wheel of it.",
+            todo="Install it with pip: pip install 'firecrest-launcher[build]'",
+        )
     return files
 
 
@@ -85,7 +90,7 @@ def _pack(wheel: Path, files: dict[str, bytes], record: str) -> None:
     """Write a wheel: https://packaging.python.org/en/latest/specifications/binary-distribution-format/."""
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(set(files) - {record}):
             digest = base64.urlsafe_b64encode(hashlib.sha256(files[name]).digest()).rstrip(b"=").decode()
             writer.writerow((name, f"sha256={digest}", len(files[name])))
@@ -96,6 +101,7 @@ def _pack(wheel: Path, files: dict[str, bytes], record: str) -> None:
 
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    # Not all builds of zlib compress to the same bytes.
+    entry.compress_type = zipfile.ZIP_STORED
     entry.external_attr = (0o100644) << 16
     return entry

@@ -19,6 +19,7 @@ from launcher.cli.diff import diff
 from launcher.cli.export import export
 from launcher.cli.inspect import inspect
 from launcher.cli.lock import lock
+from launcher.cli.prefetch import prefetch
 from launcher.cli.problems import plain
 from launcher.cli.render import render
 from launcher.cli.run import run
@@ -44,11 +45,17 @@ def cli() -> None:
       launcher check          what is wrong with their files
       launcher render daint   the script that a session on one of them is submitted with
       launcher smoke https://hub.example.org   whether sessions work at a hub that is running
+      launcher prefetch daint   has the images of a cluster at hand before the first user asks for one
+      launcher build uenv jupyterlab   the image that sessions run from
       launcher session        in a terminal of a session: what it has, and how long it lasts
     """  # noqa: D301 - click's mark is the character itself
 
 
-COMMANDS = (build, check, clusters, demo, diff, export, inspect, lock, render, run, schema, session, smoke)
+COMMANDS = (
+    *(check, clusters, render, schema, export, demo, smoke, prefetch),
+    *(build, lock, inspect, diff, run),
+    session,
+)
 
 for command in COMMANDS:
     cli.add_command(command)

@@ -175,6 +175,7 @@ def _images(cluster: Cluster) -> Iterator[tuple[str, str]]:
         yield "uenv attached by", cluster.uenv.attach
         yield "uenv mounted at", cluster.uenv.mount
         yield "uenv repository", cluster.uenv.repo or "the user's own"
+        yield "missing images", "are pulled in the job" if cluster.uenv.pull else "are not pulled"
     for environment in cluster.environments:
         kinds = ["labels"] if isinstance(environment, UenvEnvironment) and _takes_labels(environment) else []
         if roots := roots_of(environment, _USER):

@@ -94,10 +94,10 @@ def template_variables(cluster: Cluster, request: LaunchRequest, facts: LaunchFa
     """Return what a batch template sees: checked, typed values only.
 
     `cluster`, `request`, `environment` and `launch` are the objects of those names. `mounts` are the uenv
-    images of the session, the user's last, and `pulls` the labels of those that the job must pull if they are
-    not there; `pull_failed` is its exit code when it can't. `view` is the view to load, named with its uenv where that is
-    known, and `uenv_view` the same as uenv itself would tell it to the job. `launcher` is the program that
-    starts the server. `job_name` and `log_name` are the job's.
+    images of the session, the user's last. `pulls` are the labels of those that the job pulls if they are not
+    there, `pull_failed` is its exit code if it can't, and `uenv` is how that program is called. `view` is the
+    view to load, named with its uenv where that is known, and `uenv_view` the same as uenv itself would tell
+    it to the job. `launcher` is the program that starts the server. `job_name` and `log_name` are the job's.
     """
     environment = cluster.environment(request.environment)
     if environment is None:
@@ -114,12 +114,18 @@ def template_variables(cluster: Cluster, request: LaunchRequest, facts: LaunchFa
         if cluster.uenv.pull
         else (),
         "pull_failed": PULL_FAILED,
+        "uenv": uenv_command(cluster),
         "view": _view(request),
         "uenv_view": _uenv_view(request, attached),
         "launcher": environment.launcher or tools or cluster.launcher,
         "job_name": JOB_NAME,
         "log_name": LOG_NAME,
     }
+
+
+def uenv_command(cluster: Cluster) -> str:
+    """Return how uenv is called so that it works on the cluster's repository."""
+    return f"uenv --repo={cluster.uenv.repo}" if cluster.uenv.repo else "uenv"
 
 
 def mounts(cluster: Cluster, request: LaunchRequest) -> tuple[Mount, ...]:

@@ -23,7 +23,7 @@ from launcher.singleuser.mounts import check_mounted
 from launcher.singleuser.preflight import jupyterhub_version, preflight
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.session import Session
-from launcher.singleuser.tls import Credentials, trusting
+from launcher.singleuser.tls import Credentials, machines, trusting
 
 _HELP = """\
 Usage: launcher-singleuser [--version | --help]
@@ -34,7 +34,7 @@ takes everything from its environment:
 
   LAUNCHER_TICKET         the one-time code by which this job claims its launch
   LAUNCHER_HUB_URL        the hub's API, such as https://hub.example.org/hub/api
-  LAUNCHER_HUB_CA         a file of certificates to trust there (default: those of the system)
+  LAUNCHER_HUB_CA         a file of certificates to trust there (default: those of the machine)
   LAUNCHER_CLAIM_TIMEOUT  seconds to go on asking a hub that does not answer (default: 120)
 
 Other spawners call the second in the place of jupyterhub-singleuser, with its options. Their environment
@@ -103,6 +103,9 @@ def _run(arguments: list[str]) -> int:
             todo="Start a server from JupyterHub. For a JupyterLab of your own: jupyter lab",
         )
     give_up_after = float(timeout) if timeout.isdecimal() else 120.0
+    job = dict(os.environ)
+    # For this Python alone: those of the user's programs know their own places.
+    os.environ.update(machines(job, hub_ca))
     with ExitStack() as stack:
         ahead = stack.enter_context(ImportAhead())
         start = (
@@ -112,9 +115,9 @@ def _run(arguments: list[str]) -> int:
         )
         answer, credentials = start.answer, start.credentials
         reporter = stack.enter_context(start.reporter)
-        images = mounted(os.environ, answer.images)
+        images = mounted(job, answer.images)
         check_mounted(images)
-        environments = Environments.of(os.environ, images)
+        environments = Environments.of(job, images)
         preflight(answer, environments, start.clock)
         listener = start.listen()
         directory = stack.enter_context(PrivateDirectory(environments.user))
@@ -125,6 +128,7 @@ def _run(arguments: list[str]) -> int:
         ahead.join()
         os.environ.clear()
         os.environ.update(environments.server)
+        os.environ.update(machines(environments.server, hub_ca))
         os.environ.update(credentials.environment if credentials else {})
         from launcher.singleuser.server import serve  # noqa: PLC0415 - it imports JupyterLab
 

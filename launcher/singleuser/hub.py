@@ -26,6 +26,7 @@ from launcher.protocol import (
     parse_refusal,
     sign,
 )
+from launcher.singleuser.tls import sought_in_vain
 
 REQUEST_TIMEOUT = 15.0
 
@@ -49,7 +50,7 @@ class Hub:
     Args:
         api_url: Its base, such as `https://hub.example.org/hub/api`.
         give_up_after: Seconds to go on asking where nothing answers at all.
-        context: Whom to trust with https, and what to prove this job with; None trusts as the system does.
+        context: Whom to trust with https, and what to prove this job with; None trusts as this process does.
 
     Attributes:
         clock: Seconds by which this node's clock is at least ahead of the hub's, or behind it where negative;
@@ -139,6 +140,7 @@ class Hub:
         """Return the error of a certificate that is refused."""
         todo = "Tell the site's support: hub_ca of the cluster file must name the certificates of whoever "
         todo += "issued it."
+        why = f"OpenSSL says: {error.verify_message}."
         if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
             now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time()))
             state = "has expired" if error.verify_code == _EXPIRED else "is not valid yet"
@@ -152,7 +154,9 @@ class Hub:
             todo = "Tell the site's support: the certificate must hold the name by which nodes ask the hub."
         else:
             what = f"The certificate of the hub at {self.url} is not trusted on this node."
-        return HubUnreachable(what, why=f"OpenSSL says: {error.verify_message}.", todo=todo)
+            if self._context is None and (sought := sought_in_vain()):
+                why += f" This machine has no CA certificates: there is none of {', '.join(sought)}."
+        return HubUnreachable(what, why=why, todo=todo)
 
     def _not_understood(self, error: ProtocolError) -> HubUnreachable:
         """Return the error of a hub whose answer is its own, and will be the same the next time."""

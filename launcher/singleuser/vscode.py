@@ -18,6 +18,10 @@ from launcher.singleuser.session import Session
 
 _PROGRAM = "code-server"
 
+_WITHOUT = "/usr/bin/env"
+"""Takes away what only the server has: jupyter-server-proxy adds an environment to the server's own, and an
+empty variable is not the same as none (of an empty SSL_CERT_FILE OpenSSL makes that nobody is trusted)."""
+
 _QUIET = """\
 {
     "telemetry.telemetryLevel": "off",
@@ -93,6 +97,8 @@ def _command(session: Session, program: str) -> list[str]:
     with contextlib.suppress(FileExistsError):
         _write_new(configuration, _CONFIGURATION)
     return [
+        _WITHOUT,
+        *(word for name in os.environ if name not in session.environments.user for word in ("-u", name)),
         program,
         *("--config", configuration),
         *("--auth", "none"),
@@ -121,16 +127,12 @@ def _data(session: Session) -> str:
 
 
 def _environment(session: Session) -> dict[str, str]:
-    """Return the user's environment as jupyter-server-proxy takes it: it adds this to the server's own.
-
-    What only the server has is emptied, since it can't be taken away.
-    """
+    """Return the user's environment as jupyter-server-proxy takes it: it adds this to the server's own."""
     user = session.environments.user
     if session.answer.proxy:
         prefix = user.get("JUPYTERHUB_SERVICE_PREFIX", "/")
         user = {"VSCODE_PROXY_URI": f"{prefix}proxy/{{{{port}}}}/"} | user
     return {
-        **dict.fromkeys(os.environ, ""),
         **user,
         # Where VS Code makes sockets for terminals and git, and never removes some.
         "XDG_RUNTIME_DIR": session.directory,

@@ -130,9 +130,10 @@ class Launch:
         self.touch()
 
     def say(self, percent: int, text: str) -> None:
-        """Add a progress message, unless the last one said the same."""
-        message = {"progress": percent, "message": text}
-        if not self.messages or self.messages[-1] != message:
+        """Add a progress message, unless the last one said the same; the page never goes back."""
+        last = self.messages[-1:]
+        message = {"progress": max([percent, *(each["progress"] for each in last)]), "message": text}
+        if last != [message]:
             self.messages.append(message)
             self.touch()
 
@@ -161,14 +162,13 @@ class Launch:
         self.touch()
 
     def heard_pulling(self, pulling: Pulling) -> None:
-        """Note that the job runs and pulls an image; the page never goes back for it."""
+        """Note that the job runs and pulls an image."""
         now, last = time.monotonic(), self.last_pull
         if self.record.phase in (Phase.SUBMITTING, Phase.SUBMITTED) and (
             last is None or now - last >= _PULLS_EVERY
         ):
             self.last_pull = now
-            percent, text = pending.pulling(pulling)
-            self.say(max([percent, *(each["progress"] for each in self.messages)]), text)
+            self.say(*pending.pulling(pulling))
 
     def heard_script(self, exit_code: int) -> None:
         """Note the batch script's own last words."""

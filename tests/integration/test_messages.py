@@ -17,6 +17,7 @@ from launcher.protocol import (
     Claim,
     Event,
     EventKind,
+    Pulling,
     ScriptExit,
     encode,
     new_nonce,
@@ -38,11 +39,15 @@ async def waiting_launch(site, someone):
         await eventually(someone.has_job)
         (job_id,) = await site.live_jobs(someone.name)
         job = await site.scheduler.job(job_id)
-        yield re.search(r"^launch_ticket=([0-9a-f]{64})$", job.script, re.MULTILINE)[1], job_id
+        yield ticket_in(job.script), job_id
     finally:
         await someone.stop()
         await starting
         site.scheduler.slots = slots
+
+
+def ticket_in(script):
+    return re.search(r"^launch_ticket=([0-9a-f]{64})$", script, re.MULTILINE)[1]
 
 
 async def post(site, path, body, **headers):
@@ -204,3 +209,46 @@ async def test_a_script_that_ends_early_fails_the_start_at_once(site, person):
         failed = (await failed_start(alice))[-1]
         assert failed["failed"]
         assert f"Job {job_id} ended before JupyterLab was ready (exit code 3)" in failed["message"]
+
+
+async def test_a_script_that_pulls_an_image_is_followed_on_the_page_until_the_claim(site, person):
+    alice = await person()
+    image = "prgenv-gnu/24.11:v1"
+    async with waiting_launch(site, alice) as (ticket, job_id):
+        await eventually(lambda: knows_job(site, alice, job_id))
+        other = encode(Pulling(ticket, "other/1:v1", job_id=str(int(job_id) + 1)))
+        assert (await post(site, "events", other)).status_code == 200
+        body = encode(Pulling(ticket, image, 12 * 10**8, 39 * 10**8, job_id))
+        assert (await post(site, "events", body)).status_code == 200
+        said = messages(await alice.progress(until="Pulling"))
+        assert said[-1] == f"Pulling {image}, 1.2 of 3.9 GB: the first use of this image on this cluster"
+        assert "other/1" not in " ".join(said)
+        assert ticket not in site.hub.log.read_text()
+        assert (await post(site, "claim", encode(claim_for(ticket, job_id)))).status_code == 200
+        late = encode(Pulling(ticket, "late/1:v1", job_id=job_id))
+        assert (await post(site, "events", late)).status_code == 200
+        assert "late/1" not in " ".join(messages(await alice.progress(until="Running on")))
+    assert (await post(site, "events", body)).status_code == 410
+
+
+async def test_a_script_that_pulls_an_image_is_followed_by_the_next_hub(site, person, monkeypatch):
+    alice = await person()
+    monkeypatch.setattr(site.scheduler, "slots", 0)
+    asked = asyncio.create_task(alice.api("POST", f"users/{alice.name}/server", {}))
+    await eventually(alice.has_job)
+    (job_id,) = await site.live_jobs(alice.name)
+    await eventually(lambda: knows_job(site, alice, job_id))
+    ticket = ticket_in((await site.scheduler.job(job_id)).script)
+    await site.hub.kill_hub()
+    await asyncio.gather(asked, return_exceptions=True)
+    await site.hub.start_hub()
+    body = encode(Pulling(ticket, "prgenv-gnu/24.11:v1", 12 * 10**8, 39 * 10**8, job_id))
+
+    async def is_followed():
+        known = (await alice.server_model() or {}).get("pending") == "spawn"
+        return known and (await post(site, "events", body)).status_code == 200
+
+    await eventually(is_followed)
+    said = messages(await alice.progress(until="Pulling"))
+    await alice.stop()
+    assert "1.2 of 3.9 GB" in said[-1]

@@ -16,6 +16,7 @@ from launcher.protocol import (
     Event,
     EventKind,
     ProtocolError,
+    Pulling,
     ScriptExit,
     Stop,
     Tls,
@@ -113,6 +114,8 @@ EVENTS = st.one_of(
     ),
 )
 EXITS = st.builds(ScriptExit, HEX64, EXIT_CODE, st.just("") | JOB_ID)
+BYTES = st.none() | st.integers(1, 2**63 - 1)
+PULLS = st.builds(Pulling, HEX64, st.just("prgenv-gnu/24.11:v1@*%gh200"), BYTES, BYTES, st.just("") | JOB_ID)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -160,6 +163,7 @@ NOT_NEEDED = {
     *("tls", "cluster", "title", "kind", "images", "cluster_name", "log", "proxy", "warnings", "end_warning")
 }
 TLS = {"key": "k", "certificate": "c", "authority": "a"}
+PULLING = {"ticket": "a" * 64, "image": "prgenv-gnu/24.11:v1", "done": 5, "total": 7, "job_id": "42"}
 STOP = {"nonce": "b" * 64}
 WHOLE = [
     (parse_claim, CLAIM),
@@ -167,6 +171,7 @@ WHOLE = [
     (parse_event, ALIVE),
     (parse_event, STOPPING),
     (parse_event, EXIT),
+    (parse_event, PULLING),
     (parse_claim_answer, ANSWER),
     (parse_stop, STOP),
 ]
@@ -199,6 +204,10 @@ class TestRoundTrip:
     @given(EXITS)
     def test_the_scripts_last_words_arrive_as_they_were_sent(self, last_words):
         assert parse_event(encode(last_words)) == last_words
+
+    @given(PULLS)
+    def test_what_the_script_says_of_a_pull_arrives_as_it_was_sent(self, pulling):
+        assert parse_event(encode(pulling)) == pulling
 
     @given(st.text(st.characters(codec=None), max_size=100))
     def test_a_refusal_arrives_as_it_was_sent(self, why):
@@ -588,6 +597,7 @@ class TestSecrets:
             Claim("5ecre7", "b" * 64, "1", "nid001", "6.1.1"),
             ClaimAnswer("c" * 32, "5ecre7", {"TOKEN": "5ecre7"}, [], [], [], "", None, "/", True, "6.1.1"),
             ScriptExit("5ecre7", 0),
+            Pulling("5ecre7", "prgenv-gnu"),
             Tls("5ecre7", "certificate", "authority"),
         ],
     )

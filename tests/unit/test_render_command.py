@@ -92,7 +92,7 @@ class TestScript:
     def test_a_cluster_of_the_launcher_goes_by_its_name(self, render):
         code, out, _ = render("daint", "-o", "environment=julia")
         assert code == 0
-        assert re.search(r"^#SBATCH --uenv=.*julia/", out, re.MULTILINE)
+        assert re.search(r"^    uenv run \S*julia/", out, re.MULTILINE)
 
 
 class TestOptions:

@@ -264,6 +264,18 @@ class TestScripts:
         path.write_text(yaml.safe_dump(cluster))
         assert shellcheck(tmp_path, each_environment(ClusterFile.load(path))) == ""
 
+    def test_shellcheck_finds_nothing_where_images_are_pulled(self, tmp_path):
+        path = tmp_path / "mycluster.yaml"
+        cluster = {
+            **yaml.safe_load(SMALLEST),
+            "tools": {"image": "jupyterlab/v4.6:v1"},
+            "uenv": {"attach": "run", "pull": True, "repo": "/images/repo"},
+            "environments": [{"id": "own", "kind": "uenv", "typed": {"labels": True}}],
+            "hub_ca": "/etc/ca.pem",
+        }
+        path.write_text(yaml.safe_dump(cluster))
+        assert shellcheck(tmp_path, each_environment(ClusterFile.load(path))) == ""
+
     def test_every_option_that_users_have_reaches_the_script(self):
         text = scripts(template_directory() / "clusters/example.yaml")["every-option.sh"]
         for option in ("--nodes=2", "--time=240", "--account=project-1", "--reservation=course"):

@@ -11,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 from stand_in import CLUSTER
 
 from launcher.firecrest import Known
-from launcher.protocol import Event, EventKind, ticket_hash
+from launcher.protocol import Event, EventKind, Pulling, ticket_hash
 from launcher.spawner.launches import READY_AT, Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 
@@ -228,6 +228,18 @@ class TestWhatHappened:
         launch.heard_script(137)
         assert (launch.ended, launch.exit_code) == ("", 137)
         assert launch.script_ended
+
+    @pytest.mark.parametrize("phase", Phase)
+    def test_of_a_pull_is_told_until_the_launch_is_claimed(self, phase):
+        launch = Launch(record(phase=phase), "alice")
+        launch.heard_pulling(Pulling("", "gnu/24.11:v1"))
+        assert bool(launch.messages) == (phase in (Phase.SUBMITTING, Phase.SUBMITTED))
+
+    def test_of_words_on_a_pull_that_come_at_once_the_first_is_told(self):
+        launch = Launch(record(phase=Phase.SUBMITTED), "alice")
+        for done in range(1000):
+            launch.heard_pulling(Pulling("", "gnu/24.11:v1", done * 10**9))
+        assert len(launch.messages) < 5
 
     def test_a_sign_of_life_ends_a_doubt(self, launch):
         launch.doubt = Known()

@@ -6,7 +6,7 @@ import pytest
 from stand_in import LATE, LOG, REFUSED, Person, Slurm, jobs, launch, script
 
 from launcher.errors import FirecrestError, JobRejected
-from launcher.protocol import Event, EventKind
+from launcher.protocol import Event, EventKind, Pulling
 from launcher.spawner.record import Phase
 from launcher.spawner.start import Start
 from launcher.words.failure import LaunchFailed
@@ -408,6 +408,33 @@ class TestUntilReady:
         failure = await fails(start, within=60)
         assert "90 seconds" in failure.jupyterhub_message
         assert starting.ended == 1
+
+    async def test_a_job_that_pulls_an_image_has_its_time_to_claim_afterwards(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(10)
+        slurm.enters("1", "RUNNING", nodes="nid001")
+        for done in range(200):
+            await asyncio.sleep(3)
+            starting.launch.heard_pulling(Pulling("", "gnu/24.11:v1", done * 10**7, 4 * 10**9))
+        await asyncio.sleep(60)
+        assert not start.done()
+        assert "90 seconds" in (await fails(start, within=60)).jupyterhub_message
+
+    async def test_what_it_pulls_is_told_and_the_page_never_goes_back(self, slurm, starting):
+        start = starting.begin()
+        await asyncio.sleep(10)
+        slurm.enters("1", "RUNNING", nodes="nid001")
+        for image in ("jupyterlab/v4.6:v1", "gnu/24.11:v1"):
+            for done in range(40):
+                await asyncio.sleep(3)
+                starting.launch.heard_pulling(Pulling("", image, done * 10**8, 4 * 10**9))
+        last = "Pulling gnu/24.11:v1, 3.9 of 4.0 GB: the first use of this image on this cluster"
+        assert starting.said[-1] == last
+        percents = [message["progress"] for message in starting.launch.messages]
+        assert percents == sorted(percents)
+        assert percents[-1] < 40
+        assert sum("is running" in text for text in starting.said) <= 1
+        start.cancel()
 
     async def test_a_job_that_was_requeued_has_its_time_to_claim_anew(self, slurm, starting):
         start = starting.begin()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.firecrest import JobStatus
+from launcher.protocol import Pulling
 from launcher.words import pending
 from launcher.words.causes import Cause
 
@@ -149,3 +150,29 @@ def test_whatever_slurm_says_makes_one_plain_line(job_id, status):
     words.encode()
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", words)
     assert isinstance(pending.hopeless(status), bool)
+
+
+GIGABYTE = 10**9
+
+
+class TestPull:
+    """What users read while an image is pulled in the job."""
+
+    FIRST = ": the first use of this image on this cluster"
+
+    @pytest.mark.parametrize(
+        ("done", "total", "percent", "amount"),
+        [
+            (1.2 * GIGABYTE, 3.9 * GIGABYTE, 25, ", 1.2 of 3.9 GB"),
+            (0, 3.9 * GIGABYTE, 20, ", 0.0 of 3.9 GB"),
+            (4 * GIGABYTE, 3.9 * GIGABYTE, 39, ", 3.9 of 3.9 GB"),
+            (31_000_000, 62_000_000, 29, ", 31 of 62 MB"),
+            (1.2 * GIGABYTE, None, 20, ", 1.2 GB so far"),
+            (None, 3.9 * GIGABYTE, 20, ""),
+            (None, None, 20, ""),
+        ],
+    )
+    def test_it_is_told_as_far_as_it_is_known(self, done, total, percent, amount):
+        done, total = (None if each is None else int(each) for each in (done, total))
+        told = pending.pulling(Pulling("", "prgenv-gnu/24.11:v1", done, total))
+        assert told == (percent, f"Pulling prgenv-gnu/24.11:v1{amount}{self.FIRST}")

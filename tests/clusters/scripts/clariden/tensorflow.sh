@@ -13,27 +13,32 @@
 launch_hub=https://hub.example.org/hub/api
 launch_ticket=0000000000000000000000000000000000000000000000000000000000000000
 
-# The hub learns at once that the script ended, however it ended. The ticket goes through standard input:
-# an argument list is open to every user of the node.
+# Tells the hub, for whom it does not wait long. The ticket goes through standard input: an argument list is
+# open to every user of the node.
 # shellcheck disable=SC2317,SC2329
-launch_ended() {
-    local code=$?
-    { set +x; } 2>/dev/null # no ticket in the log
-    trap - EXIT
-    set +eu
-    local message="{\"ticket\":\"$launch_ticket\",\"job_id\":\"${SLURM_JOB_ID:-}\",\"exit_code\":$code}"
+launch_tell() {
     if command -v curl >/dev/null; then
-        printf %s "$message" | LD_LIBRARY_PATH='' LD_PRELOAD='' \
+        printf %s "$1" | LD_LIBRARY_PATH='' LD_PRELOAD='' \
             curl --silent --noproxy '*' --max-time 10 --output /dev/null \
             --header 'Content-Type: application/json' --data-binary @- "$launch_hub/launcher/events"
     elif command -v python3 >/dev/null; then
-        printf %s "$message" | LD_LIBRARY_PATH='' LD_PRELOAD='' \
+        printf %s "$1" | LD_LIBRARY_PATH='' LD_PRELOAD='' \
             python3 -I -c '
 import sys, urllib.request
 request = urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), {"Content-Type": "application/json"})
 urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10)
 ' "$launch_hub/launcher/events" 2>/dev/null
     fi
+}
+
+# The hub learns at once that the script ended, however it ended.
+# shellcheck disable=SC2317,SC2329
+launch_ended() {
+    local code=$?
+    { set +x; } 2>/dev/null # no ticket in the log
+    trap - EXIT
+    set +eu
+    launch_tell "{\"ticket\":\"$launch_ticket\",\"job_id\":\"${SLURM_JOB_ID:-}\",\"exit_code\":$code}"
     # In a shell of its own, so that it can't end this one.
     (
         :

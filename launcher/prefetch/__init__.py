@@ -1,0 +1,1 @@
+"""Staging of the images that a cluster file names, before somebody waits for one of them."""
