@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.builder import provenance, squashfs, stackinator
 from launcher.builder.assemble import Plan, assemble
@@ -26,7 +27,7 @@ from launcher.builder.inputs import (
     tools,
     usual_python,
 )
-from launcher.builder.interpreter import pinned_python, prepare
+from launcher.builder.interpreter import Interpreter, pinned_python, prepare
 from launcher.builder.lock import Lock
 from launcher.builder.lock.wanted import read_wanted
 from launcher.builder.order import Built, Order
@@ -75,6 +76,14 @@ def _built(order: Order, progress: Progress) -> Built:
         time.monotonic() - began,
         claim.verified,
     )
+
+
+class _Parts(NamedTuple):
+    """What an image is put together from: its Python, unless Spack makes that; its wheels; and its SBOM."""
+
+    interpreter: Interpreter | None
+    wheels: list[Wheel]
+    bill: bytes
 
 
 class _Job:
@@ -127,14 +136,15 @@ class _Job:
 
     def make(self, work: Path, started: datetime, progress: Progress) -> provenance.Claim:
         """Take the steps that were not taken yet."""
+        interpreter = None if self.order.spack else self._interpreter(progress)
         wheels = self._chosen(fetch(self.lock, self.target, self.python.version, self.cache, progress))
-        bill = sbom(self.contents(wheels))
+        parts = _Parts(interpreter, wheels, sbom(self.contents(wheels)))
         image = work / "image.squashfs"
         if not image.is_file():
-            if self.order.spack:
-                self._make_with_stackinator(image, work, wheels, bill, progress)
+            if interpreter:
+                self._make_from_wheels(image, work, parts, progress)
             else:
-                self._make_from_wheels(image, work, wheels, bill, progress)
+                self._make_with_stackinator(image, work, parts, progress)
         verified = self._verify(image, progress)
         statement = provenance.statement(
             self.output.name,
@@ -147,29 +157,28 @@ class _Job:
             verified=verified,
         )
         # The image comes last: what is beside it tells of an image that is whole, or of none.
-        for kind, content in (("sbom.cdx", bill), ("provenance", provenance.written(statement))):
+        for kind, content in (("sbom.cdx", parts.bill), ("provenance", provenance.written(statement))):
             with made(provenance.beside(self.output, kind)) as aside:
                 aside.write_bytes(content)
         with made(self.output) as aside:
             shutil.move(image, aside)
         return provenance.read(provenance.beside(self.output, "provenance"))
 
-    def _make_from_wheels(
-        self, image: Path, work: Path, wheels: list[Wheel], bill: bytes, progress: Progress
-    ) -> None:
+    def _make_from_wheels(self, image: Path, work: Path, parts: _Parts, progress: Progress) -> None:
         tree = work / "tree"
         if not tree.is_dir():
             with made(tree) as aside:
                 aside.mkdir()
-                self._fill(aside, wheels, bill, progress)
+                self._fill(aside, parts, progress)
         progress.step("Packing the image")
         epoch = int(datetime.combine(self.lock.locked, datetime.min.time(), UTC).timestamp())
         with made(image) as aside:
             squashfs.pack(tree, aside, epoch, self.order.recipe.image.compression)
 
-    def _fill(self, tree: Path, wheels: list[Wheel], bill: bytes, progress: Progress) -> None:
-        order, recipe = self.order, self.order.recipe
-        interpreter = prepare(recipe.directory, order.arch, order.python, self.cache, progress)
+    def _interpreter(self, progress: Progress) -> Interpreter:
+        """Return the Python of the image, which must fit its machines."""
+        order = self.order
+        interpreter = prepare(order.recipe.directory, order.arch, order.python, self.cache, progress)
         wrong, _, _ = objections(interpreter.directory, self.target)
         if wrong:
             raise BuildFailed(
@@ -177,13 +186,18 @@ class _Job:
                 why="\n".join(wrong[:3]),
                 todo="Pin a standalone build, which needs no new glibc, or name another C library: --glibc",
             )
+        return interpreter
+
+    def _fill(self, tree: Path, parts: _Parts, progress: Progress) -> None:
+        order, recipe = self.order, self.order.recipe
+        assert parts.interpreter
         plan = Plan(
             recipe.image.mount,
             recipe.image.prefix,
             order.arch,
-            str(interpreter.directory),
-            interpreter.version,
-            wheels,
+            str(parts.interpreter.directory),
+            parts.interpreter.version,
+            parts.wheels,
             recipe.image.prune,
             str(order.code_server.absolute()) if order.code_server else "",
             str((recipe.directory / "code-server.yaml").absolute()),
@@ -197,7 +211,7 @@ class _Job:
             shutil.copyfile(path, copy)
         described = json.dumps(recipe.image.description_of_itself(), indent=1)
         (meta / "env.json").write_text(f"{described}\n")
-        for name, content in self._meta(bill).items():
+        for name, content in self._meta(parts.bill).items():
             (meta / name).write_bytes(content)
         for path in (tree, meta, *meta.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -210,9 +224,7 @@ class _Job:
             python = prepare(recipe, own, None, self.cache, progress).directory
             yield str(python / "bin/python{}.{}".format(*self.target.python))
 
-    def _make_with_stackinator(
-        self, image: Path, work: Path, wheels: list[Wheel], bill: bytes, progress: Progress
-    ) -> None:
+    def _make_with_stackinator(self, image: Path, work: Path, parts: _Parts, progress: Progress) -> None:
         order, spack = self.order, self.order.spack
         assert spack
         recipe = work / "recipe"
@@ -221,9 +233,9 @@ class _Job:
             stackinator.uarch_named(order.recipe.directory, spack.uarch),
             spack.version,
             recipe,
-            wheels=wheels,
+            wheels=parts.wheels,
             code_server=order.code_server,
-            meta=self._meta(bill),
+            meta=self._meta(parts.bill),
         )
         store = stackinator.build(recipe, spack.directory, spack.system, progress)
         with made(image) as aside:

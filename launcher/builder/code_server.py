@@ -187,7 +187,7 @@ def _plain(tar: tarfile.TarFile, aside: Path) -> Iterator[tuple[tarfile.TarInfo,
             raise _refused(member, "is neither a file, a directory nor a link")
         if member.mode & _SPECIAL_BITS:
             raise _refused(member, "is setuid, setgid or sticky")
-        if member.islnk() and (_parts(member.linkname)[0] != top or member.linkname == top):
+        if member.islnk() and (_parts(member.linkname)[0] != top or len(_parts(member.linkname)) == 1):
             raise _refused(member, "is a link that leaves the directory")
         if rest:
             yield member, aside.joinpath(*rest)
