@@ -6,7 +6,7 @@ READY := .venv/.ready
 PANEL := launcher/singleuser/labextensions/firecrest-launcher/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all unit integration slurm browser faults lint format lock generated screenshots bench-cost clean
+.PHONY: help setup demo test test-all unit integration slurm browser builder faults lint format lock generated screenshots bench-cost bench-images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
@@ -29,12 +29,12 @@ test: setup ## Check the code and run all tests; as root on Debian, install what
 	@scripts/test-packages
 	@scripts/test-code-server
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest $(ARGS)
+	@$(if $(ARGS),$(BIN)/pytest $(ARGS),scripts/test)
 
 test-all: ## The same with the tests that take long and prove little more
 	@$(MAKE) --no-print-directory test ARGS="-m '' $(ARGS)"
 
-unit integration slurm browser: setup ## Run the tests of one folder
+unit integration slurm browser builder: setup ## Run the tests of one folder
 	@$(BIN)/pytest tests/$@ $(ARGS)
 
 faults: setup ## Put in all faults, show the matrix, and write docs/reliability.md
@@ -62,6 +62,9 @@ screenshots: setup ## Take the pictures of the documentation anew
 
 bench-cost: setup ## Count what launches and servers cost at FirecREST
 	@$(BIN)/python -m benchmarks.cost
+
+bench-images: setup ## Measure as root how long images take to build and to start from
+	@$(BIN)/python -m benchmarks.images $(ARGS)
 
 clean: ## Remove what setup and tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -49,25 +49,21 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def images() -> Iterator[Images]:
-    """Squashfs images of JupyterLab and of a programming environment, which every account can read."""
+def mount_points() -> None:
+    """Where nodes have images mounted; they stay, for removing one unmounts what another run has there."""
     if os.geteuid():
         missing("without root nothing can be mounted", "run the tests as root")
     if not Path("/dev/loop-control").exists():
         missing("there are no loop devices", "run the tests where /dev/loop-control is")
-    with state_directory(None) as directory:
-        yield make_images(directory)
+    for path in map(Path, (TOOLS, USER)):
+        path.mkdir(exist_ok=True)
 
 
 @pytest.fixture(scope="session")
-def mount_points(images: Images) -> Iterator[None]:
-    """Where nodes have images mounted."""
-    made = [path for path in map(Path, (TOOLS, USER)) if not path.exists()]
-    for path in made:
-        path.mkdir()
-    yield
-    for path in made:
-        path.rmdir()
+def images(mount_points: None) -> Iterator[Images]:
+    """Squashfs images of JupyterLab and of a programming environment, which every account can read."""
+    with state_directory(None) as directory:
+        yield make_images(directory)
 
 
 @pytest.fixture

@@ -96,10 +96,7 @@ def make_images(directory: Path) -> Images:
 
 
 def pack(directory: Path, name: str, views: dict[str, Any], default: str = "", mount: str = USER) -> Path:
-    """Make an image of what lies below a directory, with a description of itself.
-
-    Beside it go shell scripts that do what the views do, as the tests' Slurm plugin wants them.
-    """
+    """Make an image of what lies below a directory; it describes itself, and has its views beside it."""
     image = directory.with_name(f"{name}.squashfs")
     described: dict[str, Any] = {
         "name": name,
@@ -113,9 +110,14 @@ def pack(directory: Path, name: str, views: dict[str, Any], default: str = "", m
     meta.mkdir(parents=True)
     (meta / "env.json").write_text(json.dumps(described | ({"default-view": default} if default else {})))
     _squash(directory, image)
+    write_views(image, views)
+    return image
+
+
+def write_views(image: Path, views: dict[str, Any]) -> None:
+    """Put beside an image shell scripts that do what its views do, as the tests' Slurm plugin wants them."""
     for view, values in views.items():
         Path(f"{image}.{view}.sh").write_text("\n".join([*_shell_lines(values), ""]))
-    return image
 
 
 def _tools(directory: Path) -> Path:

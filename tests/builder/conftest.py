@@ -26,6 +26,13 @@ class Built(NamedTuple):
     science: Path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give time to build to whichever test is the first to need images."""
+    for item in items:
+        if "built" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def built() -> Built:
     """The finished images; what has not changed since the last run is not built again."""

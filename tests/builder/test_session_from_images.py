@@ -35,21 +35,15 @@ with open(os.path.expanduser("~/server.json"), "w") as file:
 """
 IN_KERNEL = f"""{LOOK}
 import numpy
-found |= {{"numpy": numpy.__file__, "determinant": float(numpy.linalg.det(numpy.eye(3) * 2))}}
+found |= {{"numpy": numpy.__file__, "product": float(numpy.ones(3) @ numpy.ones(3))}}
 print(json.dumps(found))
 """
-TRAP = """\
-#!/bin/sh
-echo "$0 $*" >> ~/python-of-the-host
-exit 99
-"""
+NO_PYTHON = "#!/bin/sh\necho 'The host has no Python.' >&2\nexit 127\n"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(built):
+async def site(built, mount_points):
     slurm()
-    for path in map(Path, (TOOLS, USER)):
-        path.mkdir(exist_ok=True)
     with state_directory(None) as state:
         state.chmod(0o755)
         tools, science = (shutil.copy(image, state) for image in built)
@@ -79,23 +73,23 @@ def clusters(tools, science, programs):
     changes = {
         "tools": {"image": tools},
         "uenv": {"attach": "squashfs-mount"},
-        "prologue": f"export PATH=$HOME/trap:{programs}:$PATH",
+        "prologue": f"export PATH=$HOME/first:{programs}:$PATH",
         "environments": [{"id": "science", "kind": "uenv", "image": science, "view": "default"}],
     }
-    directive = {"uenv": {"attach": "directive"}, "prologue": "export PATH=$HOME/trap:$PATH"}
+    directive = {"uenv": {"attach": "directive"}, "prologue": "export PATH=$HOME/first:$PATH"}
     return {"changes": changes, "more_clusters": {"plugin": directive, "run": {"uenv": {"attach": "run"}}}}
 
 
 def prepare(account):
-    """Let an account's servers tell which Python they are, and note who asks for a Python of the host."""
+    """Let an account's servers tell which Python they are, and hide the host's from its programs."""
     configuration = account.home / ".jupyter/jupyter_server_config.py"
     configuration.parent.mkdir()
     configuration.write_text(IN_SERVER)
-    trap = account.home / "trap"
-    trap.mkdir()
+    first = account.home / "first"
+    first.mkdir()
     for name in ("python", "python3"):
-        (trap / name).write_text(TRAP)
-        (trap / name).chmod(0o755)
+        (first / name).write_text(NO_PYTHON)
+        (first / name).chmod(0o755)
     subprocess.run(["chown", "-R", f"{account.uid}:{account.gid}", account.home], check=True)
 
 
@@ -142,9 +136,8 @@ async def test_a_session_needs_no_python_but_those_of_its_images(site, started, 
         await kernel.shut_down()
     assert (seen["prefix"], seen["base"]) == (SCIENCE, f"{USER}/python")
     assert seen["executable"].startswith(f"{SCIENCE}/bin/python")
-    assert (seen["numpy"], seen["determinant"]) == (f"{PACKAGES}/numpy/__init__.py", 8.0)
+    assert (seen["numpy"], seen["product"]) == (f"{PACKAGES}/numpy/__init__.py", 3.0)
     assert {Path(file).parts[1] for file in mapped} == {Path(TOOLS).name, Path(USER).name}, mapped
-    assert not (account.home / "python-of-the-host").exists()
 
 
 async def test_a_view_without_packages_says_what_helps(started):

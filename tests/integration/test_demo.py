@@ -11,19 +11,32 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from support import eventually
 
+from launcher.sandbox.processes import start_time
+
 LAUNCHER = str(Path(sys.executable).with_name("launcher"))
 BASE = Path("/var/tmp")
 
 
 def left_over(before: set[Path]) -> set[Path]:
-    """Return the state directories that were not there before."""
-    return set(BASE.glob("launcher-demo-*")) - before
+    """Return the state directories that were not there before, without those of sites that run meanwhile."""
+    return {path for path in set(BASE.glob("launcher-demo-*")) - before if not in_use(path)}
+
+
+def in_use(state: Path) -> bool:
+    """Whether the process that made a state directory lives; waits where it is about to say so, or to end."""
+    for _ in range(50):
+        with contextlib.suppress(OSError, ValueError):
+            pid, started = (state / "owner").read_text().split()
+            return start_time(int(pid)) == started
+        time.sleep(0.1)
+    return not state.exists()
 
 
 def processes_of(state: str) -> list[int]:

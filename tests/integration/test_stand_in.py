@@ -51,7 +51,7 @@ async def test_it_is_a_python_process_of_a_few_megabytes(site, person):
     sizes = [
         int(path.read_text().split("VmRSS:")[1].split()[0])
         for path in Path("/proc").glob("[0-9]*/status")
-        if "launcher-stand-in" in (path.parent / "cmdline").read_text()
+        if f"{site.state}/software/bin/launcher-stand-in" in (path.parent / "cmdline").read_text()
     ]
     assert len(sizes) == 1
     assert sizes[0] < 40_000

@@ -66,7 +66,7 @@ def test_all_mistakes_in_pins_are_told_at_once(tmp_path):
     path.write_text("version: newest\nsha256:\n  amd64: " + "a" * 64 + "\n  x86_64: abc\nurl: x\n")
     with pytest.raises(InvalidFile) as caught:
         CodeServerPin.load(path)
-    assert [each.line for each in caught.value.problems] == [1, 2, 5]
+    assert [each.line for each in caught.value.problems] == [1, 4, 5]
     path.write_text("version: 4.0.1\nsha256:\n  amd64: " + "a" * 64 + "\n")
     with pytest.raises(InvalidFile, match="is not one of x86_64, aarch64"):
         CodeServerPin.load(path)
@@ -128,6 +128,32 @@ def test_what_no_release_holds_is_refused_and_nothing_is_left(tmp_path, release,
     with pytest.raises(BuildFailed):
         unpack(*release(*RELEASE, bad), "x86_64", target)
     assert not list(target.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [("way", "../.."), ("way/in", None)],
+        [("bin/way", "../lib"), ("bin/way/in", None)],
+        [("bin/a", ".."), ("out", "bin/a/..")],
+        [("bin/link", "../lib/node"), ("bin/link", None)],
+        [("lib/node", "../bin")],
+    ],
+    ids=lambda each: " ".join(name for name, _ in each),
+)
+def test_nothing_is_written_through_a_link_and_none_leads_out_by_another(tmp_path, release, links):
+    more = [
+        member(f"{TOP}/{name}", data=b"bad")
+        if link is None
+        else member(f"{TOP}/{name}", kind=tarfile.SYMTYPE, link=link)
+        for name, link in links
+    ]
+    target = tmp_path / "image/code-server"
+    plain = [each for each in RELEASE if not each[0].issym()]
+    with pytest.raises(BuildFailed):
+        unpack(*release(*plain, *more), "x86_64", target)
+    assert not list(target.parent.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {f"{TOP}.tar.gz", "code-server.yaml", "image"}
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive", b"\x1f\x8b\x08\0\0\0\0\0\0\0"])
