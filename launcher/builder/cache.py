@@ -102,20 +102,15 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
 
 
 def _forget_old(directory: Path) -> None:
-    """Remove what builds left that were interrupted long ago."""
-    for own in directory.iterdir():
-        if not _is_old(own):
+    """Remove what builds left that ended long ago."""
+    for lock in directory.glob("*.lock"):
+        own = lock.with_suffix("")
+        if max(each.stat().st_mtime for each in (lock, own) if each.exists()) > time.time() - _KEPT:
             continue
-        with (directory / f"{own.name}.lock").open("w") as file:
+        with lock.open("r") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
             remove(own)
-
-
-def _is_old(directory: Path) -> bool:
-    try:
-        return directory.is_dir() and directory.stat().st_mtime < time.time() - _KEPT
-    except FileNotFoundError:
-        return False  # another process has just finished with it
+            remove(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.builder.lock import Lock
@@ -10,6 +11,7 @@ from launcher.builder.lock.wanted import read_wanted, wanted_by_project
 from launcher.builder.recipe import Recipe
 from launcher.builder.stackinator import check_recipe
 from launcher.errors import InvalidFile
+from launcher.yaml_file import Problem, Source
 
 
 def check(directory: Path) -> None:
@@ -36,6 +38,19 @@ def _check_lock(directory: Path) -> None:
     wanted = read_wanted(recipe.requirements)
     if recipe.image.launcher:
         wanted += wanted_by_project(None)
-    problems = problems_of(Lock.read(recipe.lock), wanted)
+    lock = Lock.read(recipe.lock)
+    problems = [*_names(recipe, {each.name for each in lock.pins}), *problems_of(lock, wanted)]
     if problems:
         raise InvalidFile(problems)
+
+
+def _names(recipe: Recipe, locked: set[str]) -> Iterator[Problem]:
+    """Look whether the packages that `image.yaml` names are there."""
+    source = Source(recipe.directory / "image.yaml")
+    listed = {each.name for each in read_wanted(recipe.requirements)}
+    if recipe.image.version not in locked:
+        yield source.problem(("version",), "is no package of the lock")
+    for key, known, where in (("gpu", listed, "requirements.in"), ("leave_out", locked, "the lock")):
+        for position, name in enumerate(getattr(recipe.image, key)):
+            if name not in known:
+                yield source.problem((key, position), f"is not in {where}")

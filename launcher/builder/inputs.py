@@ -15,7 +15,7 @@ from launcher.builder.code_server import CodeServerPin
 from launcher.builder.interpreter import pinned_python
 from launcher.builder.order import Order
 from launcher.builder.project import DISTRIBUTION, project_wheel
-from launcher.builder.recipe import Recipe, recipes_directory
+from launcher.builder.recipe import FILES, Recipe, recipes_directory
 from launcher.builder.sbom import CodeServer, DebianPackage, Python
 from launcher.builder.tree_hash import tree_hash
 from launcher.builder.wheels import Wheel
@@ -55,11 +55,10 @@ def spack_python(order: Order) -> Python:
 
 def recipe_files(recipe: Recipe) -> dict[str, Path]:
     """Return the files of a recipe as its image holds them: path → file."""
-    files = {
-        path.relative_to(recipe.directory).as_posix(): path
-        for path in sorted(recipe.directory.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
-    }
+    directory = recipe.directory
+    paths = [directory / name for name in (*FILES, "code-server.yaml")]
+    paths += sorted((directory / stackinator.DIRECTORY).rglob("*"))
+    files = {path.relative_to(directory).as_posix(): path for path in paths if path.is_file()}
     return {**files, CHECKS: recipes_directory() / CHECKS}
 
 

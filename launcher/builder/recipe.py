@@ -138,6 +138,10 @@ WORDS = Words(ImageFile, _ALLOWED)
 """The words for what is wrong with `image.yaml`."""
 
 
+FILES = ("image.yaml", "requirements.in", "requirements.txt", "interpreters.yaml", "verify")
+"""The files that each recipe has."""
+
+
 class Recipe(NamedTuple):
     """A recipe.
 
@@ -158,9 +162,7 @@ class Recipe(NamedTuple):
         """
         path = directory / "image.yaml"
         image = checked(Source(path), ImageFile, WORDS)
-        needed = ["requirements.in", "requirements.txt", "interpreters.yaml", "verify"]
-        if image.code_server:
-            needed.append("code-server.yaml")
+        needed = [*FILES, *(["code-server.yaml"] if image.code_server else [])]
         missing = [
             Problem("is missing", file=directory / name)
             for name in needed
@@ -207,8 +209,10 @@ def find_recipe(named: str) -> Path:
     if "/" not in named and named != "." and named in names:
         return recipes_directory() / named
     directory = Path(named)
-    if ("/" in named or named == ".") and (directory / "image.yaml").is_file():
-        return directory
+    if ("/" in named or named == ".") and directory.is_dir():
+        if (directory / FILES[0]).is_file():
+            return directory
+        raise UsageError(f"{named} is no recipe: it holds no {FILES[0]}.")
     raise UsageError(
         f"There is no recipe {named!r}.",
         why=f"The launcher's own are {', '.join(names)}; another one is named by the path of its directory.",

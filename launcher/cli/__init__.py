@@ -46,7 +46,7 @@ def cli() -> None:
       launcher render daint   the script that a session on one of them is submitted with
       launcher smoke https://hub.example.org   whether sessions work at a hub that is running
       launcher prefetch daint   has the images of a cluster at hand before the first user asks for one
-      launcher build uenv jupyterlab   the image that sessions run from
+      launcher build uenv jupyterlab   the image that sessions run from; then inspect, diff, run
       launcher session        in a terminal of a session: what it has, and how long it lasts
     """  # noqa: D301 - click's mark is the character itself
 

@@ -54,7 +54,11 @@ class _Machines:
     "--arch", type=click.Choice(["x86_64", "aarch64"]), help="Processors; without it this machine's."
 )
 @click.option("--glibc", help="C library of the nodes, such as 2.31; without it this machine's.")
-@click.option("--gpu/--no-gpu", default=None, help="Whether to add what only nodes with GPUs need.")
+@click.option(
+    "--gpu/--no-gpu",
+    default=None,
+    help="Whether to add what only nodes with GPUs need; without it what the cluster file says, else no.",
+)
 @click.option(
     "--output",
     "-o",
@@ -113,7 +117,7 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
     """Build a uenv image.
 
     RECIPE is the name of a recipe that comes with the launcher, or the path of a directory with an
-    image.yaml. The image is put together from the recipe's lock, a Python that it pins, and wheels. Then the
+    image.yaml; --check takes several, or none for all that come with the launcher. The image is put together from the recipe's lock, a Python that it pins, and wheels. Then the
     recipe's `verify` runs it and looks at it, and it gets its name only if it passes. Beside it lie its SBOM
     and its provenance. The same lock and Python give the same bytes. What was built already is kept, and what
     was interrupted goes on.

@@ -23,7 +23,7 @@ from launcher.singleuser.mounts import check_mounted
 from launcher.singleuser.preflight import jupyterhub_version, preflight
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.session import Session
-from launcher.singleuser.tls import Credentials, machines, trusting
+from launcher.singleuser.tls import Credentials, machine_authorities, trusting
 
 _HELP = """\
 Usage: launcher-singleuser [--version | --help]
@@ -105,7 +105,7 @@ def _run(arguments: list[str]) -> int:
     give_up_after = float(timeout) if timeout.isdecimal() else 120.0
     job = dict(os.environ)
     # For this Python alone: those of the user's programs know their own places.
-    os.environ.update(machines(job, hub_ca))
+    os.environ.update(machine_authorities(job, hub_ca))
     with ExitStack() as stack:
         ahead = stack.enter_context(ImportAhead())
         start = (
@@ -128,7 +128,7 @@ def _run(arguments: list[str]) -> int:
         ahead.join()
         os.environ.clear()
         os.environ.update(environments.server)
-        os.environ.update(machines(environments.server, hub_ca))
+        os.environ.update(machine_authorities(environments.server, hub_ca))
         os.environ.update(credentials.environment if credentials else {})
         from launcher.singleuser.server import serve  # noqa: PLC0415 - it imports JupyterLab
 

@@ -155,7 +155,7 @@ class Hub:
         else:
             what = f"The certificate of the hub at {self.url} is not trusted on this node."
             if self._context is None and (sought := sought_in_vain()):
-                why += f" This machine has no CA certificates: there is none of {', '.join(sought)}."
+                why += f" This machine has no CA certificates where they were sought: {', '.join(sought)}."
         return HubUnreachable(what, why=why, todo=todo)
 
     def _not_understood(self, error: ProtocolError) -> HubUnreachable:

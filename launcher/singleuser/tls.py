@@ -17,7 +17,7 @@ _BUNDLES = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # RHEL
     "/etc/ssl/ca-bundle.pem",  # SLES, Cray OS: a link, which leads
     "/var/lib/ca-certificates/ca-bundle.pem",  # to this
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # RHEL without the file above, which Fedora drops
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # RHEL as well; Fedora drops the one above
     "/etc/ssl/cert.pem",  # Alpine
 )
 """Where machines have the certificates of all authorities that they trust, in one file.
@@ -60,7 +60,7 @@ class Credentials:
         return context
 
 
-def machines(environment: Mapping[str, str], hub_ca: str = "") -> dict[str, str]:
+def machine_authorities(environment: Mapping[str, str], hub_ca: str = "") -> dict[str, str]:
     """Return the variable by which this Python trusts the machine's authorities where it would trust none.
 
     A Python that was not made for the machine has an OpenSSL that looks where another system's would be.
@@ -77,7 +77,7 @@ def machines(environment: Mapping[str, str], hub_ca: str = "") -> dict[str, str]
 
 
 def sought_in_vain() -> list[str]:
-    """Return the files where certificates of authorities may be, if this process trusts none; else nothing."""
+    """Return the files where authorities' certificates may be, if this process trusts none; else nothing."""
     if _trusts_any(os.environ):
         return []
     return [*dict.fromkeys((ssl.get_default_verify_paths().openssl_cafile, *_BUNDLES))]

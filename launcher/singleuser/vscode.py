@@ -18,9 +18,9 @@ from launcher.singleuser.session import Session
 
 _PROGRAM = "code-server"
 
-_WITHOUT = "/usr/bin/env"
-"""Takes away what only the server has: jupyter-server-proxy adds an environment to the server's own, and an
-empty variable is not the same as none (of an empty SSL_CERT_FILE OpenSSL makes that nobody is trusted)."""
+_ENV = "/usr/bin/env"
+"""Takes away what only the server has: jupyter-server-proxy starts programs with all of it, and emptied it is
+not gone. With an empty SSL_CERT_FILE OpenSSL reads no file of certificates at all."""
 
 _QUIET = """\
 {
@@ -97,8 +97,8 @@ def _command(session: Session, program: str) -> list[str]:
     with contextlib.suppress(FileExistsError):
         _write_new(configuration, _CONFIGURATION)
     return [
-        _WITHOUT,
-        *(word for name in os.environ if name not in session.environments.user for word in ("-u", name)),
+        _ENV,
+        *(word for name in sorted(os.environ.keys() - _environment(session)) for word in ("-u", name)),
         program,
         *("--config", configuration),
         *("--auth", "none"),
@@ -127,7 +127,7 @@ def _data(session: Session) -> str:
 
 
 def _environment(session: Session) -> dict[str, str]:
-    """Return the user's environment as jupyter-server-proxy takes it: it adds this to the server's own."""
+    """Return what jupyter-server-proxy adds to the server's own environment: all of the user's."""
     user = session.environments.user
     if session.answer.proxy:
         prefix = user.get("JUPYTERHUB_SERVICE_PREFIX", "/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from launcher.yaml_file.part import Part, Place
 from launcher.yaml_file.problem import shown
@@ -105,9 +105,15 @@ class Words(NamedTuple):
         """
         place: list[str | int] = []
         parts: list[type[Part]] = [self.root]
+        named = False
         for step in detail["loc"]:
             if isinstance(step, int):
                 place.append(step)
+                continue
+            if named:
+                # The key of a mapping whose keys the file chooses.
+                place.append(step)
+                named = False
                 continue
             tagged = [part for part in parts if _tag(part) == step]
             if tagged and len(parts) > 1:
@@ -116,6 +122,7 @@ class Words(NamedTuple):
             fields = [part.field(step) for part in parts if part.field(step)]
             if fields:
                 place.append(step)
+                named = any(_is_mapping(field.annotation) for field in fields if field)
                 parts = [part for field in fields if field for part in _parts(field.annotation)]
         if detail["type"] == "extra_forbidden":
             place.append(detail["loc"][-1])
@@ -142,6 +149,10 @@ def _parts(annotation: Any) -> Iterator[type[Part]]:
         yield annotation
     for inner in get_args(annotation):
         yield from _parts(inner)
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return get_origin(annotation) is dict
 
 
 def _keys(parts: list[type[Part]]) -> str:
