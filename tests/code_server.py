@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import atexit
 import functools
+import io
+import json
 import os
 import shutil
 import socket
 import stat
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,34 @@ def _linked_or_copied(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def release(directory: Path, *, arch: str = "amd64") -> Path:
+    """Pack it as a release's file, with a node of its own and without maps of what is compiled.
+
+    Args:
+        directory: Where the file goes.
+        arch: Processors, as releases name them.
+    """
+    program = _home() / "node_modules/code-server"
+    top = f"code-server-{json.loads((program / 'package.json').read_text())['version']}-linux-{arch}"
+    archive = directory / f"{top}.tar.gz"
+    command = b'#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")/..\nexec "$here/lib/node" "$here" "$@"\n'
+    started = tarfile.TarInfo(f"{top}/bin/code-server")
+    started.size, started.mode = len(command), 0o755
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        tar.add(program, top, filter=_of_release)
+        tar.add((program / "lib/node").resolve(), f"{top}/lib/node")
+        tar.addfile(started, io.BytesIO(command))
+        for package in sorted(program.parent.iterdir()):
+            if package != program:
+                tar.add(package, f"{top}/node_modules/{package.name}", filter=_of_release)
+    return archive
+
+
+def _of_release(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    left_out = member.name.endswith((".map", "/.bin", "/.package-lock.json", "/lib/node"))
+    return None if left_out else member
 
 
 def processes(uid: int) -> list[psutil.Process]:

@@ -117,10 +117,12 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
     """Build a uenv image.
 
     RECIPE is the name of a recipe that comes with the launcher, or the path of a directory with an
-    image.yaml; --check takes several, or none for all that come with the launcher. The image is put together from the recipe's lock, a Python that it pins, and wheels. Then the
-    recipe's `verify` runs it and looks at it, and it gets its name only if it passes. Beside it lie its SBOM
-    and its provenance. The same lock and Python give the same bytes. What was built already is kept, and what
-    was interrupted goes on.
+    image.yaml; --check takes several, or none for all that come with the launcher.
+
+    The image is put together from the recipe's lock, a Python that it pins, and wheels. Then the recipe's
+    `verify` runs it and looks at it, and it gets its name only if it passes. Beside it lie its SBOM and its
+    provenance. The same lock and Python give the same bytes. What was built already is kept, and what was
+    interrupted goes on.
 
     \b
     Examples:

@@ -243,6 +243,7 @@ class TestUpToJupyterLab:
             "launcher.errors",
             "launcher.node_name",
             "launcher.protocol",
+            "launcher.view",
         }
 
     def test_a_thousand_nodes_may_do_this_at_once(self, found):

@@ -1,0 +1,115 @@
+"""The half of a build in a namespace of its own: a process that tells how far it is, and what went wrong."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from launcher.builder import assemble as half
+from launcher.builder.assemble import Plan
+from launcher.builder.progress import Silent
+from launcher.errors import BuildFailed, MissingPart
+
+MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
+VERSION = f"{MINOR}.{sys.version_info[2]}"
+
+
+class Steps(Silent):
+    def __init__(self):
+        self.steps = []
+
+    def step(self, text):
+        self.steps.append(text)
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """A plan for an image without packages, at a path where no namespace is needed."""
+    monkeypatch.setattr(half, "bound", lambda directory, mount, argv: argv)
+    interpreter = tmp_path / "interpreter"
+    (interpreter / f"lib/python{MINOR}").mkdir(parents=True)
+    (interpreter / "bin").mkdir()
+    (interpreter / f"bin/python{MINOR}").symlink_to(sys.executable)
+    (interpreter / f"lib/python{MINOR}/os.py").write_text("name = 'posix'\n")
+    (tmp_path / "image").mkdir()
+    machine = os.uname().machine
+    return Plan(
+        str(tmp_path / "image"), "env/own", machine, str(interpreter), VERSION, [], ("**/os.py",), "", "", ()
+    )
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Let a shell script be the process in the namespace."""
+
+    def be(script):
+        monkeypatch.setattr(half, "bound", lambda directory, mount, argv: ["sh", "-c", script])
+
+    return be
+
+
+def test_an_image_holds_its_python_and_an_environment_and_not_what_nobody_runs(plan, tmp_path):
+    progress = Steps()
+    half.assemble(plan._replace(prune=()), tmp_path / "image", progress)
+    image = tmp_path / "image"
+    assert str((image / "env/own/bin/python").readlink()) == f"../../../python/bin/python{MINOR}"
+    assert f"home = {image}/python/bin" in (image / "env/own/pyvenv.cfg").read_text()
+    assert [path.name for path in image.rglob("*.pyc")] == [f"os.{sys.implementation.cache_tag}.pyc"]
+    assert progress.steps == ["Installing 0 packages", "Compiling byte code"]
+    shutil.rmtree(image)
+    image.mkdir()
+    half.assemble(plan, image, Silent())
+    assert not list(image.rglob("os*.py*"))
+
+
+def test_modules_of_the_directory_that_it_runs_in_are_not_taken_for_its_own(plan, tmp_path, monkeypatch):
+    (tmp_path / "launcher").mkdir()
+    for name in ("launcher/__init__.py", "json.py"):
+        (tmp_path / name).write_text("raise SystemExit('taken')")
+    monkeypatch.chdir(tmp_path)
+    half.assemble(plan, tmp_path / "image", Silent())
+
+
+def test_what_the_system_refuses_is_said_in_words(plan, tmp_path):
+    with pytest.raises(BuildFailed) as error:
+        half.assemble(plan._replace(interpreter="/nowhere"), tmp_path / "image", Silent())
+    assert error.value.why == "No such file or directory: /nowhere."
+
+
+@pytest.mark.parametrize("kind", [BuildFailed, MissingPart])
+def test_its_errors_are_those_of_the_build(plan, worker, tmp_path, kind):
+    told = {"error": kind.__name__, "what": "No.", "why": "Because.", "todo": "Go."}
+    worker(f"echo '{json.dumps(told)}'; exit 1")
+    with pytest.raises(kind) as error:
+        half.assemble(plan, tmp_path, Silent())
+    assert (error.value.what, error.value.why, error.value.todo) == ("No.", "Because.", "Go.")
+
+
+@pytest.mark.parametrize(
+    "script", ["exec <&-; echo mount failed >&2; exit 32", "echo mount failed >&2; kill $$"]
+)
+def test_one_that_ends_without_a_word_has_failed(plan, worker, tmp_path, script):
+    worker(script)
+    with pytest.raises(BuildFailed, match="could not be put together") as error:
+        half.assemble(plan, tmp_path, Silent())
+    assert error.value.why == "mount failed"
+
+
+def test_an_interrupted_build_takes_it_along(plan, worker, tmp_path):
+    class Interrupted(Silent):
+        def step(self, text):
+            raise KeyboardInterrupt
+
+    worker(
+        f"echo $$ >{tmp_path}/pid; echo '{json.dumps({'call': 'step', 'arguments': ['x']})}'; exec sleep 600"
+    )
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        half.assemble(plan, tmp_path, Interrupted())
+    assert time.monotonic() - began < 300
+    pid = (tmp_path / "pid").read_text().strip()
+    assert subprocess.run(["kill", "-0", pid], check=False, capture_output=True).returncode

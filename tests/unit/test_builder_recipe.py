@@ -1,0 +1,100 @@
+"""Recipes: what is wrong with an `image.yaml` is told at once, and views are those that sessions read."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from small_recipe import small_recipe
+
+from launcher.builder.check import check
+from launcher.builder.recipe import Recipe, find_recipe, recipe_names, recipes_directory
+from launcher.errors import InvalidFile, UsageError
+from launcher.view import Patch
+
+BROKEN = Path(__file__).parents[1] / "recipes/broken"
+
+
+@pytest.fixture
+def small(tmp_path):
+    return small_recipe(tmp_path / "small")
+
+
+@pytest.mark.parametrize("fault", sorted(BROKEN.glob("image-*")), ids=lambda path: path.name)
+def test_all_mistakes_are_told_at_once_with_their_places(fault, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(recipes_directory() / "jupyterlab", "recipe")
+    shutil.copytree(fault, "recipe", dirs_exist_ok=True)
+    with pytest.raises(InvalidFile) as error:
+        check(Path("recipe"))
+    assert f"{error.value}\n" == (fault / "expected.txt").read_text()
+
+
+def test_a_recipe_that_is_right_passes(small):
+    check(small)
+
+
+def test_files_that_are_missing_are_all_named(small):
+    for name in ("requirements.txt", "verify"):
+        (small / name).unlink()
+    with (small / "image.yaml").open("a") as file:
+        file.write("code_server: true\n")
+    with pytest.raises(InvalidFile) as error:
+        Recipe.load(small)
+    named = [Path(problem.file).name for problem in error.value.problems]
+    assert named == ["requirements.txt", "verify", "code-server.yaml"]
+
+
+def test_sessions_read_a_view_as_it_is_written(small):
+    (small / "image.yaml").write_text(
+        """
+name: small
+mount: /opt/tools
+version: click
+prefix: env/small
+views:
+  all:
+    description: Everything
+    prepend: {PATH: [env/small/bin, /usr/local/bin], MANPATH: [man]}
+    append: {PATH: [late], MANPATH: [/usr/share/man]}
+    set: {PREFIX: "${@HOME@}/p", EMPTY: ""}
+    unset: [OLD]
+default_view: all
+"""
+    )
+    described = json.loads(json.dumps(Recipe.load(small).image.description_of_itself()))
+    assert (described["mount"], described["default-view"]) == ("/opt/tools", "all")
+    view = described["views"]["all"]
+    assert (view["description"], view["env"]["version"], view["env"]["type"]) == ("Everything", 1, "augment")
+    before = {"PATH": "/bin", "HOME": "/home/alice", "OLD": "1", "EMPTY": "full"}
+    assert Patch.read(view["env"]["values"]).applied(before) == {
+        "PATH": "/opt/tools/env/small/bin:/usr/local/bin:/bin:/opt/tools/late",
+        "MANPATH": "/opt/tools/man:/usr/share/man",
+        "HOME": "/home/alice",
+        "PREFIX": "/home/alice/p",
+        "EMPTY": "",
+    }
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_views_of_the_shipped_recipes_can_be_loaded(name):
+    image = Recipe.load(find_recipe(name)).image
+    for view in image.description_of_itself()["views"].values():
+        after = Patch.read(view["env"]["values"]).applied({"PATH": "/bin"})
+        assert after["PATH"].startswith(f"{image.mount}/")
+
+
+def test_a_recipe_is_named_or_is_the_path_of_a_directory(small, monkeypatch):
+    assert find_recipe("jupyterlab") == recipes_directory() / "jupyterlab"
+    assert find_recipe(str(small)) == small
+    monkeypatch.chdir(small)
+    assert find_recipe(".") == Path()
+    assert find_recipe("../small") == Path("../small")
+
+
+@pytest.mark.parametrize("named", ["small", "", "..", "./nothing", "../jupyterlab", "/", "jupyterlab/"])
+def test_what_is_neither_is_refused_and_the_names_are_told(named, small, monkeypatch):
+    monkeypatch.chdir(small.parent)
+    with pytest.raises(UsageError) as error:
+        find_recipe(named)
+    assert "jupyterlab, python-science" in error.value.why
