@@ -20,6 +20,11 @@ import psutil
 from support import missing
 
 _INSTALLED = Path(sys.prefix) / "lib/code-server"
+_LEFT_OUT = (
+    *(".map", "/.bin", "/.package-lock.json", "/lib/node"),
+    *("/node_modules/@github", "/node_modules/@microsoft", "/extensions/copilot"),
+    "/extensions/mermaid-markdown-features",
+)
 _EVERYBODY = stat.S_IROTH | stat.S_IXOTH
 
 
@@ -56,7 +61,7 @@ def _linked_or_copied(source: str, target: str) -> None:
 
 
 def release(directory: Path, *, arch: str = "amd64") -> Path:
-    """Pack it as a release's file, with a node of its own and without maps of what is compiled.
+    """Pack it as a release's file, with a node of its own; left out is what is large and not needed to start.
 
     Args:
         directory: Where the file goes.
@@ -79,8 +84,7 @@ def release(directory: Path, *, arch: str = "amd64") -> Path:
 
 
 def _of_release(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    left_out = member.name.endswith((".map", "/.bin", "/.package-lock.json", "/lib/node"))
-    return None if left_out else member
+    return None if member.name.endswith(_LEFT_OUT) else member
 
 
 def processes(uid: int) -> list[psutil.Process]:

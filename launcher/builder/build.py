@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -63,7 +64,9 @@ def _built(order: Order, progress: Progress) -> Built:
     if claim is None:
         with work_directory(job.cache, job.key, progress) as work:
             # Another process may have made it meanwhile.
-            claim = job.claimed() or job.make(work, started, progress)
+            claim = job.claimed()
+            unchanged = claim is not None
+            claim = claim or job.make(work, started, progress)
             remove(work)
     return Built(
         job.output,
@@ -156,12 +159,11 @@ class _Job:
             tools=tools(),
             verified=verified,
         )
-        # The image comes last: what is beside it tells of an image that is whole, or of none.
-        for kind, content in (("sbom.cdx", parts.bill), ("provenance", provenance.written(statement))):
-            with made(provenance.beside(self.output, kind)) as aside:
-                aside.write_bytes(content)
-        with made(self.output) as aside:
-            shutil.move(image, aside)
+        # All is there before anything gets its name, which the image gets last.
+        with contextlib.ExitStack() as names:
+            shutil.move(image, names.enter_context(made(self.output)))
+            for kind, content in (("sbom.cdx", parts.bill), ("provenance", provenance.written(statement))):
+                names.enter_context(made(provenance.beside(self.output, kind))).write_bytes(content)
         return provenance.read(provenance.beside(self.output, "provenance"))
 
     def _make_from_wheels(self, image: Path, work: Path, parts: _Parts, progress: Progress) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, BinaryIO
 from pydantic import Field, StringConstraints
 
 from launcher.builder.cache import made
+from launcher.builder.elf import facts
 from launcher.builder.target import ARCHITECTURES
 from launcher.errors import BuildFailed, UsageError
 from launcher.yaml_file import Part, Place, Source, Words, checked, shown
@@ -30,6 +31,8 @@ _VERSION = r"[0-9]+\.[0-9]+\.[0-9]+"
 _ARCHIVE = re.compile(rf"code-server-(?P<version>{_VERSION})-linux-(?P<arch>amd64|arm64)\.tar\.gz")
 _ALLOWED = {rf"^{_VERSION}$": "a version such as 4.139.1", r"^[0-9a-f]{64}$": "64 hexadecimal digits"}
 _SPECIAL_BITS = 0o7000
+_UNUSED = re.compile(r".*/test/fixtures/.*|.*\.test\.ts|.*/(prebuilds|bin)/(darwin|freebsd|win32)-.*")
+"""What no one runs of what a release holds: tests, some with private keys, and programs for other systems."""
 
 
 class CodeServerPin(Part):
@@ -90,8 +93,8 @@ def unpack(pin_file: Path, archive: Path, arch: str, target: Path) -> None:
                     todo=f"Take {pin.archive(arch)} from {RELEASES}/tag/v{pin.version}",
                 )
             file.seek(0)
-            _unpack(file, target)
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+            _unpack(file, arch, target)
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         raise BuildFailed(f"{archive} can't be unpacked.", why=f"{error}.") from None
 
 
@@ -145,7 +148,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unpack(file: BinaryIO, target: Path) -> None:
+def _unpack(file: BinaryIO, arch: str, target: Path) -> None:
     with made(target) as aside:
         aside.mkdir()
         aside.chmod(0o755)
@@ -162,6 +165,9 @@ def _unpack(file: BinaryIO, target: Path) -> None:
                     path.hardlink_to(aside.joinpath(*_parts(member.linkname)[1:]))
                 else:
                     _write(tar, member, path)
+                    if (program := facts(path)) and program.machine != arch:
+                        # Packages bring theirs for many processors.
+                        path.unlink()
         # They come last: nothing was written through one, and it is seen where each leads at the end.
         for member, path in links:
             path.symlink_to(member.linkname)
@@ -189,9 +195,9 @@ def _plain(tar: tarfile.TarFile, aside: Path) -> Iterator[tuple[tarfile.TarInfo,
             raise _refused(member, "is setuid, setgid or sticky")
         if member.islnk() and (_parts(member.linkname)[0] != top or len(_parts(member.linkname)) == 1):
             raise _refused(member, "is a link that leaves the directory")
-        if rest:
+        if rest and not _UNUSED.fullmatch(member.name):
             yield member, aside.joinpath(*rest)
-        elif not member.isdir():
+        elif not rest and not member.isdir():
             raise _refused(member, "should be a directory")
 
 

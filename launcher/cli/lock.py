@@ -48,12 +48,19 @@ _EVERYTHING = ""
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Pin this file of a release of code-server, and refresh nothing else. Once for each architecture.",
 )
+@click.option(
+    "--interpreter",
+    "python",
+    metavar="FILE|debian",
+    help="Pin this archive of a standalone Python, or Debian's newest packages, and refresh nothing else.",
+)
 @click.option("--check", "only_check", is_flag=True, help="Change nothing; tell what would change.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as a JSON object.")
 def lock(
     upgrades: tuple[str, ...],
     recipes: tuple[Path, ...],
     archives: tuple[Path, ...],
+    python: str | None,
     *,
     only_check: bool,
     as_json: bool,
@@ -73,17 +80,22 @@ def lock(
       launcher lock --recipe ./myrecipe
       launcher lock --code-server code-server-4.139.1-linux-amd64.tar.gz \\
                     --code-server code-server-4.139.1-linux-arm64.tar.gz
+      launcher lock --interpreter cpython-3.13.9-x86_64-unknown-linux-gnu-install_only.tar.gz
 
     Exit code 0 when all is done, or nothing would change, 2 for a wrong command line, 3 when a file has a
     mistake or locks disagree, 5 when uv or npm is not installed, 7 when something would change or nobody can
     tell, 10 when a lock could not be made.
     """  # noqa: D301 - click's mark is the character itself
-    if archives and upgrades:
-        raise UsageError("--code-server and --upgrade do not go together.", todo="Run them one by one.")
+    if len([each for each in (archives, python, upgrades) if each]) > 1:
+        raise UsageError(
+            "--code-server, --interpreter and --upgrade do not go together.", todo="Run them one by one."
+        )
     with builds_images():
         from launcher.builder.lock import refresh  # noqa: PLC0415 - a base install may have no packaging
     if archives:
         results = _code_server(recipes, archives)
+    elif python:
+        results = _interpreters(recipes, python)
     else:
         results = _locks(recipes, upgrades, only_check=only_check)
     if not only_check:
@@ -135,18 +147,41 @@ def _locks(recipes: Sequence[Path], upgrades: Sequence[str], *, only_check: bool
 
 def _code_server(recipes: Sequence[Path], archives: Sequence[Path]) -> list[Result]:
     from launcher.builder.code_server import pinned  # noqa: PLC0415 - as above
-    from launcher.builder.lock.jobs import find_checkout  # noqa: PLC0415 - as above
     from launcher.builder.lock.refresh import Result  # noqa: PLC0415 - as above
 
-    directories = recipes or sorted(Path(shown_path(find_checkout()), "uenv").iterdir())
-    files = [file for each in directories if (file := each / "code-server.yaml").is_file()]
-    if not files:
-        raise UsageError("There is no code-server.yaml to pin them in.")
     results = []
-    for file in files:
+    for file in _files(recipes, "code-server.yaml"):
         before, text = file.read_text(encoding="utf-8"), pinned(file, archives)
         results.append(Result(file, text, () if text == before else ("code-server's pins",)))
     return results
+
+
+def _interpreters(recipes: Sequence[Path], named: str) -> list[Result]:
+    from launcher.builder.interpreter import pinned  # noqa: PLC0415 - as above
+    from launcher.builder.lock.refresh import Result  # noqa: PLC0415 - as above
+
+    python = None if named == "debian" else Path(named)
+    files = _files(recipes, "interpreters.yaml")
+    results: list[Result] = []
+    with ShownProgress() as progress:
+        for file in files:
+            before = file.read_text(encoding="utf-8")
+            # The recipes that come with the launcher agree: what is made for one serves the others.
+            same = [each.text for each in results if files[0].read_text(encoding="utf-8") == before]
+            text = same[0] if same else pinned(file, progress, python=python)
+            results.append(Result(file, text, () if text == before else ("the pinned Pythons",)))
+    return results
+
+
+def _files(recipes: Sequence[Path], name: str) -> list[Path]:
+    """Return the files of that name in the recipes, or in all of the checkout's."""
+    from launcher.builder.lock.jobs import find_checkout  # noqa: PLC0415 - as above
+
+    directories = recipes or sorted(Path(shown_path(find_checkout()), "uenv").iterdir())
+    files = [file for each in directories if (file := each / name).is_file()]
+    if not files:
+        raise UsageError(f"There is no {name} to pin them in.")
+    return files
 
 
 def _print(results: Sequence[Result], *, only_check: bool, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 import tarfile
 from pathlib import Path
 
@@ -80,6 +81,32 @@ def test_a_release_is_unpacked_without_its_directory_and_readable_for_all(tmp_pa
     assert modes == {"bin": 0o755, "bin/code-server": 0o755, "LICENSE": 0o644}
     assert (target / "bin/link").read_text() == (target / "lib/same").read_text() == "node"
     assert below(tmp_path / "image")[0] == "code-server"
+
+
+def elf(machine):
+    """The head of a program for processors, without anything in it."""
+    return (
+        b"\x7fELF\x02\x01\x01"
+        + bytes(9)
+        + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, *[0] * 4, 64, *[0] * 5)
+    )
+
+
+def test_of_programs_only_those_for_the_processors_and_this_system_are_unpacked(tmp_path, release):
+    bin_, packages = f"{TOP}/bin", f"{TOP}/node_modules"
+    members = [
+        member(f"{bin_}/ours", mode=0o755, data=elf(62)),
+        member(f"{bin_}/theirs", mode=0o755, data=elf(183)),
+        member(f"{packages}/a/prebuilds/darwin-x64/a.node", data=b"mach"),
+        member(f"{packages}/a/prebuilds/linux-x64/a.node", data=elf(62)),
+        member(f"{packages}/a/test/fixtures/key.pem", data=b"key"),
+        member(f"{packages}/a/src/a.test.ts", data=b"test"),
+        member(f"{packages}/a/src/test/a.js", data=b"module"),
+    ]
+    unpack(*release(*RELEASE, *members), "x86_64", tmp_path / "to")
+    files = {path for path in below(tmp_path / "to") if (tmp_path / "to" / path).is_file()}
+    more = {"bin/ours", "node_modules/a/prebuilds/linux-x64/a.node", "node_modules/a/src/test/a.js"}
+    assert files - {"LICENSE", "bin/code-server", "bin/link", "lib/node", "lib/same"} == more
 
 
 def test_another_file_is_refused_and_the_right_one_is_named(tmp_path, release):

@@ -160,7 +160,7 @@ class TestStandalone:
     @pytest.fixture
     def recipe(self, tmp_path, archive):
         write(tmp_path, debian())
-        text = pinned(tmp_path / "interpreters.yaml", Silent(), arch="x86_64", python=archive)
+        text = pinned(tmp_path / "interpreters.yaml", Silent(), python=archive)
         (tmp_path / "interpreters.yaml").write_text(text)
         return tmp_path
 
@@ -170,7 +170,7 @@ class TestStandalone:
             ("3.11.2", None),
             ("3.12.4", archive.name),
         ]
-        assert pinned(path, Silent(), arch="x86_64", python=archive) == path.read_text()
+        assert pinned(path, Silent(), python=archive) == path.read_text()
 
     def test_what_is_pinned_is_prepared(self, recipe, archive):
         interpreter = prepare(recipe, "x86_64", archive, recipe / "cache", Silent())
@@ -220,4 +220,4 @@ class TestStandalone:
     def test_an_archive_that_is_none_is_told(self, recipe, tmp_path):
         (tmp_path / "bad.tar.gz").write_bytes(b"no archive")
         with pytest.raises(BuildFailed, match="can't be unpacked"):
-            pinned(recipe / "interpreters.yaml", Silent(), arch="x86_64", python=tmp_path / "bad.tar.gz")
+            pinned(recipe / "interpreters.yaml", Silent(), python=tmp_path / "bad.tar.gz")

@@ -92,9 +92,15 @@ def test_a_recipe_is_named_or_is_the_path_of_a_directory(small, monkeypatch):
     assert find_recipe("../small") == Path("../small")
 
 
-@pytest.mark.parametrize("named", ["small", "", "..", "./nothing", "../jupyterlab", "/", "jupyterlab/"])
+@pytest.mark.parametrize("named", ["small", "", "nothing", "./nothing", "../jupyterlab", "jupyterlab/"])
 def test_what_is_neither_is_refused_and_the_names_are_told(named, small, monkeypatch):
     monkeypatch.chdir(small.parent)
     with pytest.raises(UsageError) as error:
         find_recipe(named)
     assert "jupyterlab, python-science" in error.value.why
+
+
+def test_a_directory_that_is_none_is_refused(small, monkeypatch):
+    monkeypatch.chdir(small)
+    with pytest.raises(UsageError, match=r"image\.yaml"):
+        find_recipe("../")

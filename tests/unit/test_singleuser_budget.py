@@ -82,6 +82,9 @@ def test_it_makes_fewer_than_800_file_system_calls(hub, program, tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    calls = Counter(re.findall(r"^[0-9]+ +(\w+)\(", trace.read_text(), re.MULTILINE))
+    # How the program of Python finds its own libraries is the business of whoever has built it.
+    _, begun, ours = trace.read_text().partition("pyvenv.cfg")
+    assert begun
+    calls = Counter(re.findall(r"^[0-9]+ +(\w+)\(", ours, re.MULTILINE))
     assert 400 < calls.total() < 800, calls
     assert calls["openat"] < 150, calls

@@ -12,12 +12,14 @@ from typing import NamedTuple
 import yaml
 
 from launcher.builder.cache import made, remove
+from launcher.builder.elf import facts
 from launcher.builder.interpreter import members, places
 from launcher.builder.interpreter.apt import Apt
 from launcher.builder.interpreter.patchelf import Patchelf, version
 from launcher.builder.interpreter.pins import FILE, Pin, read, usual
 from launcher.builder.interpreter.tree import complete
 from launcher.builder.progress import Progress
+from launcher.builder.target import ARCHITECTURES
 from launcher.builder.tree_hash import tree_hash
 from launcher.errors import BuildFailed, UsageError
 
@@ -113,26 +115,26 @@ def pinned_python(recipe_directory: Path, arch: str, python: Path | None = None)
     return fitting[0]
 
 
-def pinned(path: Path, progress: Progress, *, arch: str = "", python: Path | None = None) -> str:
+def pinned(path: Path, progress: Progress, *, python: Path | None = None) -> str:
     """Return what `interpreters.yaml` should say now.
 
     Args:
         path: The file.
         progress: Told of it.
-        arch: The processors of the standalone build.
-        python: A standalone build to add, or to put in the place of the one of the same name; None for
-            pinning Debian's newest packages.
+        python: The archive of a standalone build to add, or to put in the place of the one of the same name;
+            None for pinning Debian's newest packages.
 
     Raises:
         BuildFailed: If a Python can't be made.
         InvalidFile: If the file has mistakes.
         MissingPart: If a program is missing that makes it.
+        UsageError: If the archive holds no Python that images are built with.
     """
     pins = list(read(path))
     if python:
         progress.step(f"Preparing Python from {python.name}")
-        new = _standalone(python, arch)
-        old = [pin for pin in pins if (pin.arch, pin.archive) == (arch, new.archive)]
+        new = _standalone(python)
+        old = [pin for pin in pins if (pin.arch, pin.archive) == (new.arch, new.archive)]
         pins = [new if pin in old else pin for pin in pins] + ([] if old else [new])
     else:
         for place, pin in enumerate(pins):
@@ -189,7 +191,7 @@ def _refreshed(pin: Pin) -> Pin:
         return new.model_copy(update={"tree": tree_hash(raw / "tree")})
 
 
-def _standalone(python: Path, arch: str) -> Pin:
+def _standalone(python: Path) -> Pin:
     """Return a pin of a standalone build's archive."""
     if not python.is_file():
         raise UsageError(f"{python} is no file.", todo="Pin the archive; builds can take the directory then.")
@@ -201,10 +203,23 @@ def _standalone(python: Path, arch: str) -> Pin:
         found = _PY_VERSION.search(header.read_text()) if header.is_file() else None
         if not found:
             raise UsageError(f"{python} is no standalone Python.", todo="Take an `install_only` archive.")
-        new = Pin(arch=arch, python=found[1], tree="0" * 64, archive=python.name, sha256=_sha256(python))  # type: ignore[arg-type]
-        _unpack_standalone(python, new.minor, raw)
-        complete(raw / "tree", raw / "libraries", new.minor)
-        return new.model_copy(update={"tree": tree_hash(raw / "tree")})
+        minor = found[1].rpartition(".")[0]
+        _unpack_standalone(python, minor, raw)
+        tree = raw / "tree"
+        complete(tree, raw / "libraries", minor)
+        program = facts(tree / f"bin/python{minor}")
+        arch = program.machine if program else "unknown"
+        if arch not in ARCHITECTURES:
+            raise UsageError(f"{python} is for {arch}; images are built for {' and '.join(ARCHITECTURES)}.")
+        return Pin.model_validate(
+            {
+                "arch": arch,
+                "python": found[1],
+                "tree": tree_hash(tree),
+                "archive": python.name,
+                "sha256": _sha256(python),
+            }
+        )
 
 
 def _sha256(file: Path) -> str:
