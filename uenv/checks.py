@@ -90,9 +90,11 @@ class Image:
         jupyter = {
             f"JUPYTER_{each}_DIR": f"{directory}/{each.lower()}" for each in ("CONFIG", "DATA", "RUNTIME")
         }
+        others = {f"XDG_{each}_HOME": f"{directory}/{each.lower()}" for each in ("CACHE", "CONFIG", "DATA")}
         return {
             **own,
             **jupyter,
+            **others,
             "IPYTHONDIR": f"{directory}/ipython",
             "PYTHONDONTWRITEBYTECODE": "1",
             **more,
@@ -396,7 +398,10 @@ def _interpreters(image: Image) -> str:
     scripts = {
         path: line
         for path, status in image.files.items()
-        if os.path.basename(os.path.dirname(path)) == "bin" and status.st_mode & 0o111
+        if os.path.basename(os.path.dirname(path)) == "bin"
+        and status.st_mode & 0o111
+        # Node starts those of its packages itself.
+        and "/node_modules/" not in path
         if (line := _first_line(_read(path, 256)))
     }
     _refuse(image, ((path, f"names {line}") for path, line in scripts.items() if not _is_there(image, line)))

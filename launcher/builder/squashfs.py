@@ -15,7 +15,7 @@ from typing import NamedTuple
 from launcher.errors import BuildFailed, LauncherError, MissingPart
 
 COMPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"zstd": ("-comp", "zstd", "-Xcompression-level", "3"), "lz4": ("-comp", "lz4", "-Xhc")}
+    {"zstd": ("-comp", "zstd", "-Xcompression-level", "9"), "lz4": ("-comp", "lz4", "-Xhc")}
 )
 """Name → what mksquashfs is told."""
 

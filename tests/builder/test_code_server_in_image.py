@@ -22,7 +22,7 @@ from launcher.builder.recipe import recipes_directory
 
 LAUNCHER = Path(sys.executable).with_name("launcher")
 PLACE = Path(sys.prefix) / "images"
-TOKEN = "secret"  # noqa: S105 - of a server that nobody else reaches
+TOKEN = "secret"
 
 pytestmark = [
     pytest.mark.timeout(900),

@@ -81,7 +81,7 @@ def figures():
     """All figures, each with the value 1."""
     names = [building.BUILD, building.AGAIN, building.SIZE, building.FILES]
     names += [calls.OPENS, calls.LOOKS, calls.LISTINGS, calls.PATHS, calls.IMAGE]
-    peers = {starting.DIRECTORY: 2.0, building.ON_DISK: 3.0}
+    peers = {starting.DIRECTORY: 2.0, building.LENGTHS: 3.0}
     names += [building.DIRECTORY, building.SHARE]
     for state in State:
         names += [

@@ -338,7 +338,8 @@ def test_files_of_a_release_of_code_server_are_pinned_without_a_registry(checkou
 
 
 def test_a_standalone_python_is_pinned_in_all_recipes_alike(checkout, stand_in):
-    pins = f"# Kept.\ninterpreters:\n- {{arch: x86_64, python: 3.11.2, tree: '{ONE}', archive: a, sha256: '{ONE}'}}\n"
+    pin = f"{{arch: x86_64, python: 3.11.2, tree: '{ONE}', archive: a, sha256: '{ONE}'}}"
+    pins = f"# Kept.\ninterpreters:\n- {pin}\n"
     (checkout / "uenv/other").mkdir()
     files = [checkout / f"uenv/{name}/interpreters.yaml" for name in ("other", "tools")]
     for file in files:

@@ -1,0 +1,1 @@
+"""What uenv images cost and save: building them, and starting JupyterLab from them."""

@@ -1,0 +1,89 @@
+"""Builds of the tools image: one from wheels that are there, and others that find nothing changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import Result
+from launcher.builder import squashfs
+from launcher.builder.cache import cache_directory
+from launcher.builder.interpreter import pinned_python
+from launcher.builder.lock import Lock
+from launcher.builder.progress import Silent
+from launcher.builder.recipe import Recipe, find_recipe
+from launcher.builder.target import Target, own_arch, own_glibc
+from launcher.builder.wheels import fetch
+
+BUILD, AGAIN = "Build of the tools image, wheels fetched", "Build of the tools image, nothing changed"
+SIZE, SHARE = "Tools image", "Tools image against its directory"
+DIRECTORY, FILES = "Directory of the tools image", "Files in the tools image"
+LENGTHS = "by the lengths of the files"
+
+_AGAIN = 3
+
+
+def recipe() -> Recipe:
+    """Return the recipe of the tools image."""
+    return Recipe.load(find_recipe("jupyterlab"))
+
+
+def built(work: Path) -> tuple[Path, list[Result]]:
+    """Build the tools image from nothing but wheels, then again; return it, and what that took.
+
+    Args:
+        work: An empty directory.
+    """
+    cache = work / "cache"
+    cache.mkdir()
+    (cache / "wheels").symlink_to(_fetched())
+    told, seconds = _build(work, cache)
+    again = [_build(work, cache)[1] for _ in range(_AGAIN)]
+    image = Path(told["image"])
+    return image, [
+        Result.worst(BUILD, [round(seconds, 1)], "s", 90),
+        Result.worst(AGAIN, [round(each, 1) for each in again], "s", 5),
+        Result.worst(SIZE, [round(told["size"] / 1e6, 1)], "MB", 100),
+    ]
+
+
+def sizes(image: Path, tree: Path) -> list[Result]:
+    """Return how an image compares with the directory that it was unpacked into."""
+    files = [each.size for each in squashfs.entries(image) if each.kind == "file"]
+    blocks = sum(path.lstat().st_blocks for path in tree.rglob("*"))
+    size = image.stat().st_size
+    share, on_disk = (round(100 * size / each, 1) for each in (sum(files), blocks * 512))
+    lengths, megabytes = round(sum(files) / 1e6, 1), round(blocks * 512e-6, 1)
+    return [
+        Result(DIRECTORY, megabytes, "MB", (megabytes, megabytes), peers={LENGTHS: lengths}),
+        Result(FILES, len(files), "files", (len(files), len(files))),
+        Result(SHARE, on_disk, "%", (on_disk, on_disk), 30, peers={LENGTHS: share}),
+    ]
+
+
+def _fetched() -> Path:
+    """Return the wheels of the usual cache, after downloading those that are missing there."""
+    cache, wanted = cache_directory(), recipe()
+    python = pinned_python(wanted.directory, own_arch(), None).python
+    major, minor, _ = map(int, python.split("."))
+    target = Target(own_arch(), own_glibc(), (major, minor))
+    fetch(Lock.read(wanted.lock), target, python, cache, Silent())
+    return cache / "wheels"
+
+
+def _build(output: Path, cache: Path) -> tuple[dict[str, Any], float]:
+    """Build as a person does; return what the command said, and its seconds."""
+    argv = [sys.executable, "-m", "launcher", "build", "uenv", "jupyterlab", "--json"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*argv, "--cache", str(cache), "--output", str(output)],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "PYTHONWARNINGS": ""},
+    )
+    return json.loads(done.stdout), time.monotonic() - began

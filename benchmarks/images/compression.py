@@ -1,0 +1,115 @@
+"""Ways of compressing an image: what each costs when it is made, and when it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.images.places import Place, State, alternating
+from benchmarks.images.server import Node
+from benchmarks.images.starting import median
+from benchmarks.results import Result
+from launcher.builder import squashfs
+
+SIZE, PACKING = "Tools image by compression", "Packing of the tools image by compression"
+STATES = (State.ANEW, State.COLD)
+"""What is in memory at the starts that are compared: otherwise no compression matters."""
+
+_PLAIN = ("-no-xattrs", "-no-hardlinks", "-noappend", "-no-recovery", "-no-progress", "-quiet")
+
+
+class Way(NamedTuple):
+    """A way of compressing.
+
+    Attributes:
+        name: What people call it.
+        options: What mksquashfs is told.
+    """
+
+    name: str
+    options: tuple[str, ...]
+
+
+def zstd(level: int, block: str = "") -> Way:
+    """Return zstd at a level, in blocks of a size other than the usual 128 KiB."""
+    name = f"zstd {level}" + (f", {block} blocks" if block else "")
+    blocks = ("-b", block) if block else ()
+    return Way(name, ("-comp", "zstd", "-Xcompression-level", str(level), *blocks))
+
+
+WAYS = (
+    zstd(1),
+    zstd(3),
+    zstd(6),
+    zstd(9),
+    zstd(15),
+    zstd(9, "256K"),
+    zstd(9, "1M"),
+    Way("lz4 hc", ("-comp", "lz4", "-Xhc")),
+    Way("gzip 9", ("-comp", "gzip")),
+)
+
+
+def default() -> Way:
+    """Return the way in which the builder compresses."""
+    return next(way for way in WAYS if way.options == squashfs.COMPRESSIONS["zstd"])
+
+
+def start_name(state: State) -> str:
+    """Return the name of the seconds of a start."""
+    return f"Start by compression, {state}"
+
+
+def cpu_name(state: State) -> str:
+    """Return the name of the processor seconds of a start."""
+    return f"Processor time of a start by compression, {state}"
+
+
+def read_name(state: State) -> str:
+    """Return the name of what a start has the kernel read."""
+    return f"Read for a start by compression, {state}"
+
+
+def packed(tree: Path, work: Path, mount: str) -> tuple[dict[str, Place], list[Result]]:
+    """Make an image in each way; return the images, and what that took.
+
+    Args:
+        tree: What they hold.
+        work: An empty directory.
+        mount: Where they belong.
+    """
+    places, seconds, sizes = {}, {}, {}
+    for number, way in enumerate(WAYS):
+        image = work / f"{number}.squashfs"
+        began = time.monotonic()
+        subprocess.run(
+            ["mksquashfs", str(tree), str(image), *_PLAIN, *way.options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        seconds[way.name] = round(time.monotonic() - began, 1)
+        sizes[way.name] = round(image.stat().st_size / 1e6, 1)
+        places[way.name] = Place(image, mount)
+    return places, [_beside(SIZE, sizes, "MB"), _beside(PACKING, seconds, "s")]
+
+
+def started(node: Node, places: Mapping[str, Place], times: int) -> list[Result]:
+    """Start the server from images made in each way, in turn; return what that took."""
+    own, found = default().name, []
+    for state in STATES:
+        starts = alternating(node, places, state, times)
+        found += [
+            median(start_name(state), starts, own, "s", lambda each: each.seconds),
+            median(cpu_name(state), starts, own, "s", lambda each: each.cpu),
+            median(read_name(state), starts, own, "MB", lambda each: each.read / 1e6),
+        ]
+    return found
+
+
+def _beside(name: str, values: dict[str, float], unit: str) -> Result:
+    others = dict(values)
+    own = others.pop(default().name)
+    return Result(name, own, unit, (own, own), peers=others)
