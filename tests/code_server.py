@@ -22,7 +22,7 @@ from support import missing
 _INSTALLED = Path(sys.prefix) / "lib/code-server"
 _LEFT_OUT = (
     *(".map", "/.bin", "/.package-lock.json", "/lib/node"),
-    *("/node_modules/@github", "/@microsoft/mxc-sdk", "/extensions/copilot"),
+    *("/node_modules/@github", "/@microsoft/mxc-sdk", "/@vscode/ripgrep-universal", "/extensions/copilot"),
     "/extensions/mermaid-markdown-features",
 )
 _EVERYBODY = stat.S_IROTH | stat.S_IXOTH

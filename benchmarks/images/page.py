@@ -48,8 +48,8 @@ def _built(by_name: dict[str, Any]) -> list[str]:
     lengths = directory["peers"][building.LENGTHS]
     share = by_name[building.SHARE]["peers"][building.LENGTHS]
     text = (
-        f"The directory takes {directory['value']:g} MB on the disk (`du`) for {files['value']:,} files; their "
-        f"lengths are {lengths:g} MB in all, of which the image's size is {share:g} %."
+        f"The directory takes {directory['value']:g} MB on the disk (`du`) for {files['value']:,} files; "
+        f"their lengths are {lengths:g} MB in all, of which the image's size is {share:g} %."
     )
     return [
         *_table(["", "measured", "target"], rows),

@@ -92,25 +92,27 @@ def remove(path: Path) -> None:
 @contextlib.contextmanager
 def _locked(path: Path, progress: Progress) -> Iterator[None]:
     """Hold a lock, which ends with this process at the latest."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.note("Waiting: another process builds the same image.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress.note("Waiting: another process builds the same image.")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # Who forgets what is old may have removed the file meanwhile: then it locks nobody out.
+            if path.exists() and path.samefile(f"/proc/self/fd/{file.fileno()}"):
+                yield
+                return
 
 
 def _forget_old(directory: Path) -> None:
     """Remove what builds left that ended long ago."""
     for lock in directory.glob("*.lock"):
-        own = lock.with_suffix("")
-        if max(each.stat().st_mtime for each in (lock, own) if each.exists()) > time.time() - _KEPT:
-            continue
-        with lock.open("r") as file:
-            try:
+        # What is not there any more, another process has just forgotten; what is locked, one is at.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), lock.open("r") as file:
+            own = lock.with_suffix("")
+            used = max(each.stat().st_mtime for each in (lock, own) if each == lock or each.is_dir())
+            if used < time.time() - _KEPT:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            remove(own)
-            remove(lock)
+                remove(own)
+                remove(lock)

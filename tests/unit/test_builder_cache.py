@@ -1,6 +1,7 @@
 """The cache: nothing half-made gets a name, and who is killed is in nobody's way."""
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -136,11 +137,24 @@ def test_work_of_long_ago_is_removed_unless_somebody_is_at_it(tmp_path, holder):
     old = time.time() - 8 * 86400
     for name in ("a" * 64, "b" * 64):
         (tmp_path / "work" / name / "tree").mkdir(parents=True)
+        (tmp_path / "work" / f"{name}.lock").touch()
     for name in ("a" * 64, KEY):
         os.utime(tmp_path / "work" / name, (old, old))
+        os.utime(tmp_path / "work" / f"{name}.lock", (old, old))
     with work_directory(tmp_path, "c" * 64, Silent()):
-        there = {each.name for each in (tmp_path / "work").iterdir() if each.is_dir()}
-    assert there == {"b" * 64, KEY, "c" * 64}
+        there = {each.name for each in (tmp_path / "work").iterdir()}
+    kept = ("b" * 64, KEY, "c" * 64)
+    assert there == {*kept, *(f"{name}.lock" for name in kept)}
+
+
+def test_who_waits_for_a_lock_that_is_removed_meanwhile_takes_the_new_one(tmp_path, holder):
+    lock = tmp_path / f"work/{KEY}.lock"
+    progress = Notes()
+    progress.note = lambda _: (lock.unlink(), holder.kill())
+    with work_directory(tmp_path, KEY, progress):
+        assert lock.exists()
+        with lock.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_the_cache_is_the_one_named_or_the_users_own(tmp_path, monkeypatch):
