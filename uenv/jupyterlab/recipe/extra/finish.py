@@ -1,4 +1,3 @@
-
 """The last touch to an image that Stackinator makes: run by its own Python, in the sandbox of the build.
 
 Takes the image's mount point and the prefix of its environment; standard library only.
