@@ -39,6 +39,9 @@ from launcher.builder.verify import verify
 from launcher.builder.wheels import Wheel, closure, fetch
 from launcher.errors import BuildFailed, CheckFailed, InvalidFile, UsageError
 
+_COMMON = 3
+"""So many steps has a path, with that of `/`, that many machines have."""
+
 
 def build(order: Order, progress: Progress) -> Built:
     """Build an image, unless it is there and was made from the same.
@@ -249,7 +252,9 @@ class _Job:
     def _verify(self, image: Path, progress: Progress) -> provenance.Verified:
         recipe = self.order.recipe
         # Stackinator writes itself where it has built.
-        places = [] if self.order.spack else [str(self.cache), str(recipe.directory.resolve()), sys.prefix]
+        known = () if self.order.spack else (self.cache, recipe.directory.resolve(), Path(sys.prefix))
+        # What is as short as /cache or /usr/local stands in files of all machines.
+        places = [str(image.parent), *(str(each) for each in known if len(each.parts) > _COMMON)]
         report = verify(image, recipe, self.target, progress, build_paths=places)
         if not report.ok:
             raise CheckFailed(

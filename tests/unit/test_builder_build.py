@@ -66,6 +66,7 @@ class Steps:
 
     def verify(self, image, *_, build_paths):
         assert image.is_file()
+        self.build_paths = build_paths
         self._take("verify")
         return self.report
 
@@ -253,3 +254,15 @@ def test_what_does_not_go_together_is_refused_before_any_step(order, taken, tmp_
     with pytest.raises(InvalidFile, match="pins no absent, whose version is the image's"):
         build(order._replace(recipe=order.recipe._replace(image=unpinned)), Silent())
     assert taken.taken == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "told"), [("/usr", False), ("/usr/local", False), ("/opt/venv", False), ("/home/a/venv", True)]
+)
+def test_paths_of_this_machine_are_looked_for_unless_many_machines_have_them(
+    order, taken, monkeypatch, prefix, told
+):
+    monkeypatch.setattr("sys.prefix", prefix)
+    made(order)
+    assert (prefix in taken.build_paths) is told
+    assert {str(order.cache), str(order.recipe.directory)} < set(taken.build_paths)
