@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from launcher.sandbox.gateway import Faults
 from launcher.sandbox.identity import Faults as TokenFaults
 from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
+
+# What a shell starts in the background ignores it, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,10 +1,11 @@
-"""What a recipe's `verify` begins with: checks that hold for every image, and the means for its own.
+"""The means for a recipe's `verify`, and, run as a program, the checks that hold for every image.
 
 `verify` is a Python script, standard library only. The finished image holds it as `meta/recipe/verify`, with
 this module beside it. The builder mounts the image and runs it with the image's own Python, as an ordinary
 user, with nearly nothing in the environment and with a home that takes no files. For an image that this
-machine can't run, another Python runs it,
-and the checks that need to start programs are left out. It is as simple as::
+machine can't run, another Python runs it, and the checks that need to start programs are left out. What holds
+for every image the builder checks itself, with its own Python and its own copy of this module. A `verify` is
+as simple as::
 
     import checks
 
@@ -15,17 +16,21 @@ and the checks that need to start programs are left out. It is as simple as::
     checks.main()
 
 A check returns what is worth telling, or nothing; it raises `checks.Failed`, or anything else, where
-something does not hold. Each check prints a line of JSON: `name`, `ok`, `text` and `seconds`.
+something does not hold. Each check prints a line of JSON: `name`, `ok`, `text` and `seconds`. The first line
+holds `known`, what `checks.main` was told.
 """
 
-# as long
 from __future__ import annotations
 
+import _imp
 import argparse
+import base64
 import contextlib
+import csv
 import fnmatch
 import functools
 import glob
+import hashlib
 import importlib.util
 import json
 import os
@@ -69,6 +74,7 @@ class Image:
     def __init__(
         self,
         mount: str,
+        prefix: str,
         build_paths: Sequence[str] = (),
         known: Sequence[str] = (),
         through: Sequence[str] = (),
@@ -76,8 +82,7 @@ class Image:
         self.mount = mount
         self.build_paths = build_paths
         self.known = known
-        found = sorted(glob.glob(f"{glob.escape(mount)}/env/*/pyvenv.cfg"))
-        self.prefix = os.path.dirname(found[0]) if found else mount
+        self.prefix = os.path.join(mount, prefix)
         self._through = list(through)
 
     def environment(self, directory: str, **more: str) -> dict[str, str]:
@@ -211,24 +216,30 @@ def check(name: str, *, needs: int = TREE) -> Callable[[Callable[[Image], Any]],
 
 
 def main(known: Sequence[str] = ()) -> None:
-    """Run all checks, and end with exit code 0 if all hold, else 1.
+    """Run the recipe's own checks, and end with exit code 0 if all hold, else 1.
 
     Args:
         known: Patterns of paths below the mount where what looks like a secret is none.
     """
-    parser = argparse.ArgumentParser(description="Verify the image that holds this file.")
+    print(json.dumps({"known": list(known)}), flush=True)
+    _run(_CHECKS[_SHARED:])
+
+
+def _run(checks: Sequence[_Check]) -> None:
+    parser = argparse.ArgumentParser(description="Verify an image.")
     parser.add_argument(
         "--mount", default=os.path.abspath(f"{sys.path[0]}/../.."), help="where it is mounted"
     )
+    parser.add_argument("--prefix", default=sys.prefix, help="its virtual environment, below that")
     parser.add_argument(
         "--needs", type=int, default=PROCESSES, help="0: start nothing; 1: nothing that starts more"
     )
-    parser.add_argument("--least", type=int, default=TREE, help="leave out what needs less")
     parser.add_argument("--through", action="append", default=[], help="what starts programs: an emulator")
+    parser.add_argument("--known", action="append", default=[], help="where what looks like a secret is none")
     parser.add_argument("build_paths", nargs="*", help="what no file may contain")
     given = parser.parse_args()
-    image = Image(given.mount, given.build_paths, known, given.through)
-    wanted = [each for each in _CHECKS if given.least <= each.needs <= given.needs]
+    image = Image(given.mount, given.prefix, given.build_paths, given.known, given.through)
+    wanted = [each for each in checks if each.needs <= given.needs]
     # Most of the time is that of the programs that are started.
     with ThreadPoolExecutor(2) as pool:
         good = [_told(each) for each in pool.map(functools.partial(_ran, image), wanted)]
@@ -434,15 +445,18 @@ def _uncompiled(image: Image, path: str) -> str:
     try:
         head = _read(f"{directory}/__pycache__/{name[:-3]}.{tag}.pyc", 16)
     except FileNotFoundError:
-        return "is not compiled" if _compiles(source) else ""
+        return "is not compiled" if tag == sys.implementation.cache_tag and _compiles(source) else ""
     if tag == sys.implementation.cache_tag and head[:4] != importlib.util.MAGIC_NUMBER:
         return "is compiled for another Python"
     if head[4:8] != b"\1\0\0\0":
         return "Python would compare it with its source at each start"
-    return "" if head[8:] == importlib.util.source_hash(source) else "was compiled from another source"
+    # Each Python has a hash of its own, which its number begins.
+    good = head[8:] == _imp.source_hash(int.from_bytes(head[:4], "little"), source)
+    return "" if good else "was compiled from another source"
 
 
 def _compiles(source: bytes) -> bool:
+    """Tell whether a module is one for this Python; what another one compiles this one can't know."""
     try:
         compile(source, "", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
@@ -461,6 +475,8 @@ def _versions(image: Image) -> str:
     }
     locked = re.findall(r"(?m)^([\w.-]+)==([^\s;\\]+)", _lock(image))
     found = dict(_installed(image))
+    if ours and not found:
+        raise Failed(f"{image.below(image.prefix)}/lib/python3.*/site-packages holds no packages.")
     wrong = [
         f"{name}: {found.get(name)}, not {version}"
         for name, version in ours.items()
@@ -500,3 +516,59 @@ def _installed(image: Image) -> Iterator[tuple[str, str]]:
 def _name(text: str) -> str:
     """Return the normal form of a package's name: PEP 503."""
     return re.sub(r"[-_.]+", "-", text).lower()
+
+
+_OWN = re.compile(r"pyvenv\.cfg|bin/(python3?(\.\d+)?|code-server)")
+"""What no package brings: the settings of the environment, and links to programs beside it."""
+_HASHES = {"sha256", "sha384", "sha512"}
+
+
+@check("files are those that their packages list")
+def _recorded(image: Image) -> str:
+    """Compare all below `prefix` with the packages' `RECORD`.
+
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    """
+    site = f"{glob.escape(image.prefix)}/lib/python3.*/site-packages"
+    by = {_read(each).strip() for each in glob.glob(f"{site}/*.dist-info/INSTALLER")}
+    if by and b"launcher" not in by:
+        return "installed by another program, whose lists are not kept"
+    listed: dict[str, str] = {}
+    for record in glob.glob(f"{site}/*.dist-info/RECORD"):
+        with open(record, encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+        directory = os.path.dirname(os.path.dirname(record))
+        listed |= {os.path.normpath(os.path.join(directory, row[0])): ",".join(row[1:2]) for row in rows}
+        listed[record] = ""
+    _refuse(image, [*_unlisted(image, listed), *_changed(image, listed)])
+    return f"{len(listed)} files"
+
+
+def _unlisted(image: Image, listed: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for path, status in image.names.items():
+        if stat.S_ISDIR(status.st_mode) or not path.startswith(f"{image.prefix}/") or path in listed:
+            continue
+        code = re.fullmatch(r"(.*/)__pycache__/([^/.]+)\.[^/]+\.pyc", path, re.DOTALL)
+        if code and f"{code[1]}{code[2]}.py" in listed and stat.S_ISREG(status.st_mode):
+            continue
+        own = os.path.relpath(path, image.prefix)
+        if not _OWN.fullmatch(own) or stat.S_ISREG(status.st_mode) != (own == "pyvenv.cfg"):
+            yield path, "no package lists it"
+
+
+def _changed(image: Image, listed: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for path, wanted in listed.items():
+        if path not in image.files:
+            yield path, "a package lists it, and it is no file"
+        elif not (path.endswith(".dist-info/RECORD") and not wanted):
+            kind, _, digest = wanted.partition("=")
+            content = hashlib.new(kind, _read(path)).digest() if kind in _HASHES else b""
+            if base64.urlsafe_b64encode(content).decode().rstrip("=") != digest or not content:
+                yield path, "is not what its package lists"
+
+
+_SHARED = len(_CHECKS)
+"""So many checks are the builder's; what comes after them is the recipe's."""
+
+if __name__ == "__main__":
+    _run(_CHECKS)

@@ -15,10 +15,10 @@ from launcher.builder import squashfs
 from launcher.builder.cache import cache_directory
 from launcher.builder.interpreter import pinned_python
 from launcher.builder.lock import Lock
-from launcher.builder.progress import Silent
 from launcher.builder.recipe import Recipe, find_recipe
 from launcher.builder.target import Target, own_arch, own_glibc
 from launcher.builder.wheels import fetch
+from launcher.cli.progress import ShownProgress
 
 BUILD, AGAIN = "Build of the tools image, wheels fetched", "Build of the tools image, nothing changed"
 SIZE, SHARE = "Tools image", "Tools image against its directory"
@@ -72,7 +72,8 @@ def _fetched() -> Path:
     python = pinned_python(wanted.directory, own_arch(), None).python
     major, minor, _ = map(int, python.split("."))
     target = Target(own_arch(), own_glibc(), (major, minor))
-    fetch(Lock.read(wanted.lock), target, python, cache, Silent())
+    with ShownProgress() as progress:
+        fetch(Lock.read(wanted.lock), target, python, cache, progress)
     return cache / "wheels"
 
 

@@ -89,7 +89,9 @@ def assemble(plan: Plan, tree: Path, progress: Progress) -> None:
                 worker.stdin.write(given)
                 worker.stdin.close()
             for line in worker.stdout:
-                _told(json.loads(line), progress)
+                # What a site's own Python may print as it starts is none.
+                with contextlib.suppress(json.JSONDecodeError):
+                    _told(json.loads(line), progress)
             said = worker.stderr.read()
         except BaseException:
             # It writes into what is removed next.

@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from typing import NamedTuple
 
 from launcher.builder import provenance, squashfs, stackinator
 from launcher.builder.assemble import Plan, assemble
-from launcher.builder.cache import cache_directory, made, remove, words, work_directory
+from launcher.builder.cache import keep, kept, made, open_cache, remove, words, work_directory
 from launcher.builder.elf import objections
 from launcher.builder.inputs import (
     code_server,
@@ -31,14 +33,18 @@ from launcher.builder.inputs import (
 from launcher.builder.interpreter import Interpreter, pinned_python, prepare
 from launcher.builder.lock import Lock
 from launcher.builder.lock.wanted import read_wanted
+from launcher.builder.mount import Mounted, bound, run
 from launcher.builder.order import Built, Order
 from launcher.builder.progress import Progress
 from launcher.builder.sbom import Contents, sbom
 from launcher.builder.target import Target
+from launcher.builder.tree_hash import tree_hash
 from launcher.builder.verify import verify
 from launcher.builder.wheels import Wheel, closure, fetch
 from launcher.errors import BuildFailed, CheckFailed, InvalidFile, UsageError
 
+_MOUNTING = 60.0
+"""Seconds that it may take to mount an image."""
 _COMMON = 3
 """So many steps has a path, with that of `/`, that many machines have."""
 
@@ -97,8 +103,7 @@ class _Job:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.cache = cache_directory(order.cache)
-        self.cache.mkdir(parents=True, exist_ok=True)
+        self.cache = open_cache(order.cache)
         recipe = order.recipe
         self.lock = Lock.read(recipe.lock)
         self.python = spack_python(order) if order.spack else usual_python(order)
@@ -135,23 +140,26 @@ class _Job:
         """Return what is said of the image that is there, if it is whole and made from the same."""
         try:
             claim = provenance.read(provenance.beside(self.output, "provenance"))
-            same = claim.build_key == self.key and sha256(self.output) == claim.sha256
+            bill = provenance.beside(self.output, "sbom.cdx").is_file()
+            same = bill and claim.build_key == self.key and sha256(self.output) == claim.sha256
         except (OSError, InvalidFile):
             return None
         return claim if same else None
 
     def make(self, work: Path, started: datetime, progress: Progress) -> provenance.Claim:
         """Take the steps that were not taken yet."""
+        self._try_out(work)
         interpreter = None if self.order.spack else self._interpreter(progress)
         wheels = self._chosen(fetch(self.lock, self.target, self.python.version, self.cache, progress))
         parts = _Parts(interpreter, wheels, sbom(self.contents(wheels)))
         image = work / "image.squashfs"
-        if not image.is_file():
+        if not kept(image, sha256):
             if interpreter:
                 self._make_from_wheels(image, work, parts, progress)
             else:
                 self._make_with_stackinator(image, work, parts, progress)
-        verified = self._verify(image, progress)
+            keep(image, sha256(image))
+        verified = self._verify(image, work, progress)
         statement = provenance.statement(
             self.output.name,
             sha256(image),
@@ -171,14 +179,30 @@ class _Job:
 
     def _make_from_wheels(self, image: Path, work: Path, parts: _Parts, progress: Progress) -> None:
         tree = work / "tree"
-        if not tree.is_dir():
+        if not kept(tree, tree_hash):
             with made(tree) as aside:
                 aside.mkdir()
                 self._fill(aside, parts, progress)
+            keep(tree, tree_hash(tree))
         progress.step("Packing the image")
         epoch = int(datetime.combine(self.lock.locked, datetime.min.time(), UTC).timestamp())
         with made(image) as aside:
             squashfs.pack(tree, aside, epoch, self.order.recipe.image.compression)
+
+    def _try_out(self, work: Path) -> None:
+        """Find out what this machine lacks before anything takes long: with an image of nothing."""
+        mount = self.order.recipe.image.mount
+        with tempfile.TemporaryDirectory(dir=work) as directory:
+            nothing, image = Path(directory, "nothing"), Path(directory, "nothing.squashfs")
+            nothing.mkdir()
+            squashfs.pack(nothing, image, 0, self.order.recipe.image.compression)
+            done = run([Mounted(image, mount)], ["true"], timeout=_MOUNTING)
+            if not (self.order.spack or done.returncode):
+                done = subprocess.run(bound(nothing, mount, ["true"]), capture_output=True, check=False)
+        if done.returncode:
+            raise BuildFailed(
+                f"Nothing can be mounted at {mount} here.", why=done.stderr.decode(errors="replace").strip()
+            )
 
     def _interpreter(self, progress: Progress) -> Interpreter:
         """Return the Python of the image, which must fit its machines."""
@@ -225,9 +249,10 @@ class _Job:
         """Yield the Python of the image's version that this machine runs, if it is not the image's own."""
         own = os.uname().machine
         recipe = self.order.recipe.directory
-        if self.target.foreign and pinned_python(recipe, own).python == self.python.version:
-            python = prepare(recipe, own, None, self.cache, progress).directory
-            yield str(python / "bin/python{}.{}".format(*self.target.python))
+        with contextlib.suppress(UsageError):  # it pins none for this machine
+            if self.target.foreign and pinned_python(recipe, own).python == self.python.version:
+                python = prepare(recipe, own, None, self.cache, progress).directory
+                yield str(python / "bin/python{}.{}".format(*self.target.python))
 
     def _make_with_stackinator(self, image: Path, work: Path, parts: _Parts, progress: Progress) -> None:
         order, spack = self.order, self.order.spack
@@ -249,18 +274,21 @@ class _Job:
     def _meta(self, bill: bytes) -> dict[str, bytes]:
         return {"sbom.cdx.json": bill, "provenance.json": provenance.written(self.definition)}
 
-    def _verify(self, image: Path, progress: Progress) -> provenance.Verified:
+    def _verify(self, image: Path, work: Path, progress: Progress) -> provenance.Verified:
         recipe = self.order.recipe
         # Stackinator writes itself where it has built.
         known = () if self.order.spack else (self.cache, recipe.directory.resolve(), Path(sys.prefix))
         # What is as short as /cache or /usr/local stands in files of all machines.
-        places = [str(image.parent), *(str(each) for each in known if len(each.parts) > _COMMON)]
+        places = [str(work), *(str(each) for each in known if len(each.parts) > _COMMON)]
         report = verify(image, recipe, self.target, progress, build_paths=places)
         if not report.ok:
+            # The next build begins anew: what failed may be what was kept.
+            failed = image.replace(work / "failed.squashfs")
+            remove(work / "tree")
             raise CheckFailed(
                 "The image did not pass.",
                 why="\n".join(f"{each.name}: {each.text}" for each in report.checks if not each.ok),
-                todo=f"It has no name yet; look into it: launcher run {image} -- /bin/sh",
+                todo=f"It has no name yet; look into it: launcher run {failed} -- /bin/sh",
             )
         return provenance.Verified(len(report.checks), report.ran, report.glibc)
 

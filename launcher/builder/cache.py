@@ -8,22 +8,69 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.builder.progress import Progress
+from launcher.errors import BuildFailed, UsageError
 
 _KEPT = 7 * 86400
 """Seconds for which the steps of a build that was interrupted are kept."""
 
 
 def cache_directory(given: Path | None = None) -> Path:
-    """Return the directory of the cache: the one given, `$LAUNCHER_CACHE`, or the user's own cache."""
+    """Return the directory of the cache: the one given, `$LAUNCHER_CACHE`, or the user's own cache.
+
+    Raises:
+        UsageError: If there is no home for the user's own.
+    """
     if given:
         return given.absolute()
     if named := os.environ.get("LAUNCHER_CACHE"):
         return Path(named).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firecrest-launcher"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firecrest-launcher"
+    except RuntimeError:
+        raise UsageError("This account has no home for a cache.", todo="Name a directory: --cache") from None
+
+
+def open_cache(given: Path | None) -> Path:
+    """Return the directory of the cache, which is there then, and in which nobody else can change a thing.
+
+    What lies in it goes into images.
+
+    Args:
+        given: As of `cache_directory`.
+
+    Raises:
+        BuildFailed: If others can write to it.
+        UsageError: As of `cache_directory`.
+    """
+    cache = cache_directory(given)
+    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    found = cache.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise BuildFailed(
+            f"Others can write to the cache {cache}.",
+            why="What lies in it goes into images.",
+            todo="Name a directory of your own, --cache, or take their rights away: chmod go-w",
+        )
+    return cache
+
+
+def keep(path: Path, digest: str) -> None:
+    """Note the digest of a finished step, by which the next build knows it again."""
+    path.with_name(f"{path.name}.digest").write_text(digest)
+
+
+def kept(path: Path, digest_of: Callable[[Path], str]) -> bool:
+    """Tell whether a finished step is there as it was when it was finished; remove it if it is not."""
+    note = path.with_name(f"{path.name}.digest")
+    if path.exists() and note.is_file() and note.read_text() == digest_of(path):
+        return True
+    remove(note)
+    remove(path)
+    return False
 
 
 @contextlib.contextmanager

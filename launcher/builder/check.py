@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from launcher.yaml_file import Problem, Source
 
 
 def check(directory: Path) -> None:
-    """Check a recipe: its own files, those for Stackinator, and its lock.
+    """Check a recipe: its own files, those for Stackinator, its lock, and its `verify`.
 
     Args:
         directory: The recipe.
@@ -24,7 +25,7 @@ def check(directory: Path) -> None:
         InvalidFile: With every mistake of all its files.
     """
     problems: list[str] = []
-    for part in (check_recipe, _check_lock):
+    for part in (check_recipe, _check_lock, _check_verify):
         try:
             part(directory)
         except InvalidFile as error:
@@ -42,6 +43,21 @@ def _check_lock(directory: Path) -> None:
     problems = [*_names(recipe, {each.name for each in lock.pins}), *problems_of(lock, wanted)]
     if problems:
         raise InvalidFile(problems)
+
+
+def _check_verify(directory: Path) -> None:
+    path = directory / "verify"
+    if not path.is_file():
+        return
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(path.read_bytes(), path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        line, column = error.lineno or 1, error.offset or 1
+        problem = Problem(f"is no Python: {error.msg}", file=path, line=line, column=column)
+        raise InvalidFile([problem]) from None
+    except ValueError as error:
+        raise InvalidFile([Problem(f"is no Python: {error}", file=path)]) from None
 
 
 def _names(recipe: Recipe, locked: set[str]) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from typing import Annotated, BinaryIO
 from pydantic import Field, StringConstraints
 
 from launcher.builder.cache import made
+from launcher.builder.digest import sha256_of
 from launcher.builder.elf import facts
 from launcher.builder.target import ARCHITECTURES
 from launcher.errors import BuildFailed, UsageError
@@ -132,7 +133,7 @@ def pinned(pin_file: Path, archives: Sequence[Path]) -> str:
     if version != pin.version and missing:
         names = " and ".join(pin.model_copy(update={"version": version}).archive(arch) for arch in missing)
         raise UsageError(f"{names} of the same release is missing.", why="All are pinned together.")
-    sums = {**pin.sha256, **{arch: _sha256(path) for arch, path in given.items()}}
+    sums = {**pin.sha256, **{arch: sha256_of(path) for arch, path in given.items()}}
     comments = [line for line in pin_file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     lines = [
         *comments,
@@ -141,11 +142,6 @@ def pinned(pin_file: Path, archives: Sequence[Path]) -> str:
         *(f"  {arch}: {each}" for arch, each in sums.items()),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(file: BinaryIO, arch: str, target: Path) -> None:

@@ -15,7 +15,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from launcher.builder.target import Target, glibc_version
+from launcher.builder.target import Target, dotted, glibc_version
 
 _VERSION = re.compile(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?")
 _ABI = {"GLIBC_ABI_DT_RELR": (2, 36)}
@@ -23,6 +23,9 @@ _ABI = {"GLIBC_ABI_DT_RELR": (2, 36)}
 
 
 _WITH_TEXT = ("DT_NEEDED", "DT_RPATH", "DT_RUNPATH")
+
+_ANYBODYS = re.compile(r"(?!/)|/(tmp|var/tmp|dev/shm)(/|$)")
+"""Directories where anybody may put a library; one that is not absolute is below where a program starts."""
 
 _OF_GLIBC = re.compile(r"(lib(c|m|dl|rt|util|pthread|resolv)\.so\.\d|ld-linux-[\w-]+\.so\.\d)")
 """Libraries that every machine with glibc has."""
@@ -68,6 +71,10 @@ def _facts(file: ELFFile) -> Facts:
     needed: list[str] = []
     rpath: list[str] = []
     versions: list[tuple[int, int]] = []
+    # What loads a file goes by its segments; without sections it could not be seen here what it needs.
+    linked = any(each["p_type"] == "PT_DYNAMIC" for each in file.iter_segments())
+    if linked and not any(isinstance(each, DynamicSection) for each in file.iter_sections()):
+        raise ValueError("it has no sections")
     for section in file.iter_sections():
         if isinstance(section, DynamicSection):
             # The name of a tag's text is that of its kind.
@@ -129,8 +136,13 @@ def objections(root: Path, target: Target) -> tuple[list[str], str, tuple[int, i
             wrong.append(f"{below} is for {told.machine}, not {target.arch}")
         elif told.glibc and told.glibc > target.glibc:
             wrong.append(
-                f"{below} needs glibc {_dotted(told.glibc)}; the machines have {_dotted(target.glibc)}"
+                f"{below} needs glibc {dotted(told.glibc)}; the machines have {dotted(target.glibc)}"
             )
+        wrong += [
+            f"{below} looks for libraries in {each or 'the current directory'}, where anybody may put one"
+            for each in told.rpath
+            if _ANYBODYS.match(_expanded(each, below))
+        ]
         missing = [each for each in told.needed if each not in names and not _OF_GLIBC.fullmatch(each)]
         if missing and below.startswith("python/"):
             wrong.append(f"{below} needs {', '.join(missing)}, which the image does not hold")
@@ -138,12 +150,15 @@ def objections(root: Path, target: Target) -> tuple[list[str], str, tuple[int, i
         ((told.glibc or (0, 0), below) for below, told in found.items()), default=((0, 0), "")
     )
     others = " ".join(sorted({each for told in found.values() for each in told.needed} - names))
-    text = f"{len(found)} files; highest symbol GLIBC_{_dotted(highest)} ({which}); of the machine: {others}"
+    text = f"{len(found)} files; highest symbol GLIBC_{dotted(highest)} ({which}); of the machine: {others}"
     return wrong, text if found else "none", highest if highest > (0, 0) else None
 
 
-def _dotted(version: tuple[int, int]) -> str:
-    return "{}.{}".format(*version)
+def _expanded(rpath: str, below: str) -> str:
+    """Return where a file of an image looks for libraries once that is mounted: ld.so(8)."""
+    own = str(Path("/mount", below).parent)
+    named = re.sub(r"\$(ORIGIN\b|\{ORIGIN\})", lambda _: own, rpath)
+    return os.path.normpath(named) if named else ""
 
 
 def main() -> None:

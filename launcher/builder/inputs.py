@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import launcher.builder
 from launcher.builder import stackinator
 from launcher.builder.code_server import CodeServerPin
 from launcher.builder.interpreter import pinned_python
+from launcher.builder.lock.wanted import PROJECT
+from launcher.builder.mount.namespace import found
 from launcher.builder.order import Order
-from launcher.builder.project import DISTRIBUTION, project_wheel
+from launcher.builder.project import project_wheel
 from launcher.builder.recipe import FILES, Recipe, recipes_directory
 from launcher.builder.sbom import CodeServer, DebianPackage, Python
 from launcher.builder.tree_hash import tree_hash
@@ -92,7 +95,7 @@ def project(cache: Path) -> Wheel:
     directory = cache / "project"
     directory.mkdir(exist_ok=True)
     path = project_wheel(directory)
-    return Wheel(path, DISTRIBUTION, launcher.__version__, sha256(path))
+    return Wheel(path, PROJECT, launcher.__version__, sha256(path))
 
 
 def sources() -> str:
@@ -106,13 +109,14 @@ def sources() -> str:
 
 def tools() -> dict[str, str]:
     """Return program → version of what takes part in a build."""
-    said = subprocess.run(["mksquashfs", "-version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"version (\S+)", said)
-    names = ("cyclonedx-python-lib", "installer", "pip")
-    return {
-        "mksquashfs": found[1] if found else "unknown",
-        **{each: metadata.version(each) for each in names},
-    }
+    program = found("mksquashfs") or "mksquashfs"
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stdout
+    squashfs = re.search(r"version (\S+)", said)
+    versions = {"mksquashfs": squashfs[1] if squashfs else "unknown"}
+    for name in ("cyclonedx-python-lib", "installer", "pip"):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def sha256(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from launcher.builder.provenance import Verified, beside
 from launcher.builder.recipe import Recipe
+from launcher.builder.target import dotted
 
 
 class Spack(NamedTuple):
@@ -78,7 +79,7 @@ class Built(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """Return it for JSON."""
-        glibc = "{}.{}".format(*self.verified.glibc) if self.verified.glibc else None
+        glibc = dotted(self.verified.glibc) if self.verified.glibc else None
         return {
             **self._asdict(),
             "image": str(self.image),

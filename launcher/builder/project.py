@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,8 @@ from pathlib import Path, PurePosixPath
 
 import launcher
 from launcher.builder.cache import made
+from launcher.builder.lock.wanted import PROJECT, own_checkout
 from launcher.errors import BuildFailed, MissingPart
-
-DISTRIBUTION = "firecrest-launcher"
 
 _OF_AN_INSTALLATION = {"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"}
 """What an installer adds to a distribution's metadata."""
@@ -38,9 +38,9 @@ def project_wheel(directory: Path) -> Path:
         BuildFailed: If it can't be built.
         MissingPart: If what builds it from a checkout is not installed.
     """
-    checkout = Path(launcher.__file__).parents[1]
-    files = _built(checkout, directory) if (checkout / "pyproject.toml").is_file() else _installed()
-    name = f"{DISTRIBUTION.replace('-', '_')}-{launcher.__version__}"
+    checkout = own_checkout()
+    files = _built(checkout, directory) if checkout else _installed()
+    name = f"{PROJECT.replace('-', '_')}-{launcher.__version__}"
     wheel = directory / f"{name}-py3-none-any.whl"
     with made(wheel) as aside:
         _pack(aside, files, f"{name}.dist-info/RECORD")
@@ -65,16 +65,21 @@ def _built(checkout: Path, directory: Path) -> dict[str, bytes]:
         command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", aside]
         done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise BuildFailed("No wheel of this project could be built.", why=done.stderr.strip()[-1000:])
+            raise BuildFailed("No wheel of this project could be built.", why=_last_words(done.stderr))
         (wheel,) = Path(aside).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
 
 
+def _last_words(said: str) -> str:
+    """Return what stands below the frames of a traceback."""
+    return re.split(r"(?m)^ .*\n", said.strip())[-1][:1000]
+
+
 def _installed() -> dict[str, bytes]:
     """Collect what an installer unpacked."""
     files = {}
-    for entry in metadata.files(DISTRIBUTION) or []:
+    for entry in metadata.files(PROJECT) or []:
         path = PurePosixPath(entry)
         if path.parts[0] != ".." and path.name not in _OF_AN_INSTALLATION and path.suffix != ".pyc":
             files[str(path)] = Path(str(entry.locate())).read_bytes()

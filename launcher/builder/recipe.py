@@ -28,6 +28,12 @@ def _text(pattern: str, allowed: str) -> StringConstraints:
 
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_OF_THE_SYSTEM = re.compile(
+    r"/(?:(?:usr|etc|dev|proc|sys|run|bin|sbin|boot|lib(?:32|64|x32)?)(?:/.*)?|tmp|root|home|var)"
+)
+"""Where an image would hide what every program needs, or what a machine mounts itself."""
+_OF_THE_IMAGE = ("python", "meta", "code-server")
+"""What lies below the mount of every image, or may."""
 _STEPS = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*"
 
 Name = Annotated[str, _text(rf"^{_NAME}$", "letters, digits, '_', '.' and '-'")]
@@ -113,7 +119,12 @@ class ImageFile(Part):
     """How the squashfs is compressed."""
 
     def relations(self) -> Iterator[tuple[Place, str]]:
-        """Check that the default view is a view."""
+        """Check the places, and that the default view is a view."""
+        if _OF_THE_SYSTEM.fullmatch(self.mount):
+            yield ("mount",), "is the system's; allowed is a place of its own, such as /user-tools"
+        if self.prefix.split("/")[0] in _OF_THE_IMAGE:
+            own = ", ".join(_OF_THE_IMAGE)
+            yield ("prefix",), f"must not begin with what each image has there ({own}); usual is env/NAME"
         if self.default_view not in self.views:
             yield ("default_view",), f"is not one of the views: {', '.join(self.views)}"
 

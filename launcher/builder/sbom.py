@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
-import zipfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from email.message import Message
-from email.parser import HeaderParser
 from typing import Any, NamedTuple
 
 from cyclonedx.contrib.license.factories import LicenseFactory
@@ -23,9 +20,8 @@ from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
 from launcher.builder.lock.text import environment_of
-from launcher.builder.target import Target
-from launcher.builder.wheels import Wheel, requirements_of
-from launcher.errors import BuildFailed
+from launcher.builder.target import Target, dotted
+from launcher.builder.wheels import Wheel, metadata_of, requirements_of
 from launcher.yaml_file import shown
 
 _LONGEST_NAME = 60
@@ -103,8 +99,8 @@ def sbom(contents: Contents) -> bytes:
         bom_ref=f"image:{contents.name}",
         properties=_properties(
             arch=target.arch,
-            glibc="{}.{}".format(*target.glibc),
-            python="{}.{}".format(*target.python),
+            glibc=dotted(target.glibc),
+            python=dotted(target.python),
         ),
     )
     packages = {wheel.name: _package(wheel) for wheel in contents.wheels}
@@ -158,22 +154,8 @@ def _serialized(bom: Bom) -> bytes:
     return f"{json.dumps(document, indent=1, sort_keys=True)}\n".encode()
 
 
-def _metadata(wheel: Wheel) -> Message:
-    """Read a wheel's METADATA: https://packaging.python.org/en/latest/specifications/core-metadata/."""
-    try:
-        with zipfile.ZipFile(wheel.path) as archive:
-            (name,) = (
-                each for each in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", each)
-            )
-            return HeaderParser().parsestr(archive.read(name).decode())
-    except (OSError, ValueError, zipfile.BadZipFile):
-        raise BuildFailed(
-            f"{wheel.path.name} is no wheel.", why="It holds no metadata of one package."
-        ) from None
-
-
 def _package(wheel: Wheel) -> Component:
-    metadata = _metadata(wheel)
+    metadata = metadata_of(wheel)
     return _published(
         PackageURL("pypi", name=wheel.name, version=wheel.version),
         wheel.version,
@@ -239,7 +221,7 @@ def _one_line(text: str | None) -> str:
 
 def _edges(wheels: Sequence[Wheel], environment: dict[str, str]) -> dict[str, list[str]]:
     """Return package → the packages of the image that it needs, with the extras that others ask of it."""
-    requirements = {wheel.name: list(requirements_of(wheel)) for wheel in wheels}
+    requirements = {wheel.name: requirements_of(wheel) for wheel in wheels}
     extras: dict[str, set[str]] = {name: {""} for name in requirements}
     edges: dict[str, set[str]] = {name: set() for name in requirements}
     waiting = list(requirements)

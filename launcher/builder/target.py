@@ -32,6 +32,11 @@ class Target(NamedTuple):
         return self.arch != os.uname().machine
 
 
+def dotted(version: tuple[int, int]) -> str:
+    """Return a version as it is written: `2.31`."""
+    return "{}.{}".format(*version)
+
+
 def glibc_version(text: str) -> tuple[int, int]:
     """Read the version of a C library, such as `2.31`.
 

@@ -1,4 +1,8 @@
-"""Whether an image holds what it promises: its recipe's `verify` is run in it, its programs are looked at."""
+"""Whether an image holds what it promises.
+
+What holds for every image is looked at from outside, by the launcher's own Python and checks; what else it
+promises, its recipe's `verify` tries with the image's own.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,16 @@ from launcher.builder import mount
 from launcher.builder.mount import Mounted
 from launcher.builder.mount.namespace import found
 from launcher.builder.progress import Progress
-from launcher.builder.recipe import Recipe
-from launcher.builder.target import Target
+from launcher.builder.recipe import Recipe, recipes_directory
+from launcher.builder.target import Target, dotted
+from launcher.yaml_file import shown
 
 _TIMEOUT = 1800.0
 """Seconds that all of a `verify` may take; each program that it starts has its own time."""
 
 _PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+_LINES = 20
+"""So many lines of a check's text are kept."""
 _LOOK, _PROGRAMS, _PROCESSES = range(3)
 """What `uenv/checks.py` calls `TREE`, `PROGRAM` and `PROCESSES`."""
 
@@ -97,13 +104,13 @@ def verify(
     """Mount an image, and look whether it holds what it promises.
 
     Its own `meta/recipe/verify` is run by its own Python. For other processors that takes qemu-user; without
-    it, this Python runs the checks that start nothing of the image.
+    it, this Python runs those of its checks that start nothing of the image.
 
     Args:
         image: The squashfs file.
         recipe: What it was made from.
         target: What it was built for.
-        progress: Told of each check that fails.
+        progress: Told that it begins.
         build_paths: Paths that no file in it may contain: those of the machine that built it.
         user: The account that tries it; without it `nobody` where this process is root's.
 
@@ -117,15 +124,10 @@ def verify(
     user = user or (None if os.geteuid() else _nobody())
     starter, problem = _starter(images, recipe, target, user)
     programs, glibc = _programs(images, target)
-    own = list(_recipes_own(images, starter, build_paths, least=_PROGRAMS if starter.through else _LOOK))
-    if starter.through:
-        # To read all files would take an emulator minutes.
-        own = [*_recipes_own(images, _LOOKING, build_paths), *own]
-    checks = [*problem, *own, programs]
-    for each in checks:
-        if not each.ok:
-            progress.note(f"{each.name}: {each.text}")
-    return Report(tuple(checks), starter.needs > _LOOK, round(time.monotonic() - begin, 2), glibc)
+    own, known = _recipes_own(images, recipe, starter)
+    shared = _shared(images, recipe, known, build_paths)
+    checks = tuple(_printable(each) for each in (*problem, *shared, *own, programs))
+    return Report(checks, starter.needs > _LOOK, round(time.monotonic() - begin, 2), glibc)
 
 
 def _starter(
@@ -147,34 +149,43 @@ def _starter(
 
 
 def _recipes_own(
-    images: list[Mounted], starter: _Starter, build_paths: Sequence[str], least: int = _LOOK
-) -> Iterator[Check]:
-    """Run the recipe's `verify`: it finds `checks` beside itself, so it can't be run with `-I`."""
-    place = images[0].mount
-    through = [f"--through={each}" for each in starter.through]
-    options = [
-        "--mount",
-        place,
-        "--least",
-        str(least),
-        "--needs",
-        str(starter.needs),
-        *through,
-        "--",
-        *build_paths,
-    ]
-    argv = (*starter.python, "-E", "-s", "-B", f"{place}/meta/recipe/verify", *options)
+    images: list[Mounted], recipe: Recipe, starter: _Starter
+) -> tuple[list[Check], tuple[str, ...]]:
+    """Run the recipe's `verify`: it finds `checks` beside itself, so it can't be run with `-I`.
+
+    Returns:
+        Its checks, and the paths that it knows to hold no secrets.
+    """
+    script = f"{images[0].mount}/meta/recipe/verify"
+    options = [f"--needs={starter.needs}", *(f"--through={each}" for each in starter.through)]
+    argv = (*starter.python, "-E", "-s", "-B", script, *_where(images, recipe), *options)
     done = _run(images, argv, starter.user)
-    failed = False
-    for line in done.stdout.decode(errors="replace").splitlines():
-        check = _check(line)
-        failed |= not check.ok
-        yield check
-    if not done.stdout.strip() and not done.returncode and least == _LOOK:
-        yield Check("meta/recipe/verify", ok=False, text="It checked nothing.")
-    elif done.returncode not in (0, 1) or (done.returncode and not failed):
+    known, lines = _known(done.stdout.decode(errors="replace").splitlines())
+    checks = [_check(line) for line in lines]
+    if done.returncode not in (0, 1) or (done.returncode and all(each.ok for each in checks)):
         text = f"It ended with {done.returncode}.\n{_last_lines(done.stderr)}"
-        yield Check("meta/recipe/verify", ok=False, text=text.strip())
+        checks.append(Check("meta/recipe/verify", ok=False, text=text.strip()))
+    elif not done.stdout.strip():
+        checks.append(Check("meta/recipe/verify", ok=False, text="It checked nothing."))
+    return checks, known
+
+
+def _shared(
+    images: list[Mounted], recipe: Recipe, known: Sequence[str], build_paths: Sequence[str]
+) -> list[Check]:
+    """Run the checks that hold for every image, whatever its own files say."""
+    script = str(recipes_directory() / "checks.py")
+    options = [*_where(images, recipe), *(f"--known={each}" for each in known), "--", *build_paths]
+    done = _run(images, (sys.executable, "-I", "-B", script, *options), None)
+    checks = [_check(line) for line in done.stdout.decode(errors="replace").splitlines()]
+    if done.returncode != (not all(each.ok for each in checks)) or not checks:
+        text = f"They ended with {done.returncode}.\n{_last_lines(done.stderr)}"
+        checks.append(Check("the launcher's checks", ok=False, text=text.strip()))
+    return checks
+
+
+def _where(images: list[Mounted], recipe: Recipe) -> tuple[str, str]:
+    return f"--mount={images[0].mount}", f"--prefix={recipe.image.prefix}"
 
 
 def _programs(images: list[Mounted], target: Target) -> tuple[Check, tuple[int, int] | None]:
@@ -183,8 +194,8 @@ def _programs(images: list[Mounted], target: Target) -> tuple[Check, tuple[int, 
     Returns:
         A check, and the newest symbol of the C library that one needs.
     """
-    name = f"programs run on {target.arch} with glibc {target.glibc[0]}.{target.glibc[1]}"
-    glibc = "{}.{}".format(*target.glibc)
+    glibc = dotted(target.glibc)
+    name = f"programs run on {target.arch} with glibc {glibc}"
     argv = (sys.executable, "-P", "-B", "-m", "launcher.builder.elf", images[0].mount, target.arch, glibc)
     done = _run(images, argv, None, own_environment=True)
     if done.returncode:
@@ -194,13 +205,28 @@ def _programs(images: list[Mounted], target: Target) -> tuple[Check, tuple[int, 
     return check, (highest[0], highest[1]) if highest else None
 
 
+def _known(lines: list[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Take off the line that `checks.main` begins with: patterns of paths."""
+    try:
+        told = json.loads(lines[0])["known"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return (), lines
+    return tuple(map(str, told)) if isinstance(told, list) else (), lines[1:]
+
+
 def _check(line: str) -> Check:
     """Read a line that a `verify` has printed."""
     try:
         told = json.loads(line)
         return Check(str(told["name"]), told["ok"] is True, str(told.get("text", "")))
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return Check("meta/recipe/verify", ok=False, text=f"It printed what is no check: {line[:200]}")
+
+
+def _printable(check: Check) -> Check:
+    """Return a check as a terminal may show it: names and texts may come from the image."""
+    lines = check.text.splitlines()[:_LINES]
+    return check._replace(name=shown(check.name, 200), text="\n".join(shown(each, 500) for each in lines))
 
 
 def _run(

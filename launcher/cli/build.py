@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from launcher.cli.cluster_path import cluster_path, clusters_option, complete_cluster, shown_path
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
 
 @click.group()
 def build() -> None:
-    """Build images."""
+    """Build images.
+
+    \b
+    Examples:
+      launcher build uenv jupyterlab
+      launcher build uenv --check
+
+    Exit code: that of the command.
+    """  # noqa: D301 - click's mark is the character itself
 
 
 def complete_recipe(context: click.Context, parameter: click.Parameter, given: str) -> list[CompletionItem]:
@@ -87,9 +96,7 @@ class _Machines:
 @click.option(
     "--recipe-version",
     type=click.Choice(["2", "3"]),
-    default="2",
-    show_default=True,
-    help="Stackinator: the version of its recipes; 2 is for Stackinator 6, 3 for 7.",
+    help="Stackinator: the version of its recipes; 2 is for Stackinator 6, 3 for 7. Without it 2.",
 )
 @click.option(
     "--system",
@@ -103,7 +110,7 @@ class _Machines:
 )
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(file_okay=False),
     envvar="LAUNCHER_CACHE",
     show_envvar=True,
     help="What builds keep for the next ones; without it ~/.cache/firecrest-launcher.",
@@ -138,6 +145,12 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
     with builds_images():
         from launcher.builder.recipe import find_recipe  # noqa: PLC0415 - a base install may have no pydantic
     if check:
+        context = click.get_current_context()
+        for option in given:
+            if option != "directory" and context.get_parameter_source(option) == ParameterSource.COMMANDLINE:
+                raise UsageError(
+                    f"--check builds nothing: --{option.replace('_', '-')} has no meaning with it."
+                )
         _check(recipes, as_json=as_json)
         return
     if len(recipes) != 1:
@@ -167,11 +180,11 @@ def _order(directory: Path, given: dict[str, Any]) -> Order:
         given["output"],
         given["interpreter"],
         given["code_server"],
-        given["cache"],
+        Path(given["cache"]) if given["cache"] else None,
     )
     own = ("uarch", "system", "build_dir")
     if given["backend"] == "wheels":
-        for option in own:
+        for option in (*own, "recipe_version"):
             if given[option]:
                 raise UsageError(f"--{option.replace('_', '-')} goes with --backend stackinator.")
         return order
@@ -184,7 +197,7 @@ def _order(directory: Path, given: dict[str, Any]) -> Order:
     return order._replace(
         arch=uarch.arch,
         gpu=uarch.gpu if given["gpu"] is None else given["gpu"],
-        spack=Spack(uarch.name, int(given["recipe_version"]), given["system"], given["build_dir"]),
+        spack=Spack(uarch.name, int(given["recipe_version"] or 2), given["system"], given["build_dir"]),
     )
 
 

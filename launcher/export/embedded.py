@@ -76,7 +76,7 @@ def embedded(cluster_file: Path) -> tuple[ClusterFile, list[Embedded]]:
         text = path.read_bytes().decode()
         if path == cluster_file:
             files.append(Embedded(f"{loaded.cluster.name}.yaml", text))
-        elif path != template_directory() / "slurm.sh.j2":
+        elif path.parent != template_directory():
             # The first place that has a template wins, so one directory can hold what was found in two.
             place = directory if path.is_relative_to(directory) else directory.parent
             files.append(Embedded(path.relative_to(place).as_posix(), text))

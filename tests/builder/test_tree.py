@@ -6,12 +6,12 @@ import shutil
 import subprocess
 
 import pytest
+from quiet import Silent
 
 from launcher.builder.bytecode import compile_tree
 from launcher.builder.install import make_environment
 from launcher.builder.interpreter import prepare
 from launcher.builder.interpreter.tree import needed
-from launcher.builder.progress import Silent
 from launcher.builder.recipe import recipes_directory
 from launcher.builder.target import ARCHITECTURES
 from launcher.builder.tree_hash import tree_hash

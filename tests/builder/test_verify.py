@@ -1,5 +1,7 @@
 """Images verified as a build does it: mounted, by their own Python, as an ordinary user."""
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -7,16 +9,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from quiet import Silent
 from support import missing, program
 
 from launcher.builder import squashfs
 from launcher.builder.mount.namespace import namespace_problem
-from launcher.builder.progress import Silent
 from launcher.builder.recipe import recipes_directory
 from launcher.builder.target import Target
 from launcher.builder.verify import verify
 from launcher.sandbox.software import _interpreter
 
+PYTHON = "python/bin/python3"
 MOUNT = "/absent-from-this-machine/toys"
 MACHINE = os.uname().machine
 OTHER = {"x86_64": "aarch64", "aarch64": "x86_64"}[MACHINE]
@@ -33,6 +36,19 @@ checks.main()
 """
 
 
+INFO = "env/toys/lib/python3.11/site-packages/toys-1.dist-info"
+LISTED = [
+    "bin/tool",
+    f"{INFO.removeprefix('env/toys/')}/METADATA",
+    f"{INFO.removeprefix('env/toys/')}/INSTALLER",
+]
+
+
+def digest(path):
+    plain = base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
+    return f"sha256={plain.rstrip('=')}"
+
+
 @pytest.fixture
 def tree(tmp_path):
     """A small image: its Python is the machine's."""
@@ -40,17 +56,25 @@ def tree(tmp_path):
         missing("no private mount namespaces", problem)
     program("mksquashfs")
     tree = tmp_path / "tree"
-    for name in ("env/toys/bin", "meta/recipe"):
+    for name in ("python/bin", "env/toys/bin", INFO, "meta/recipe"):
         (tree / name).mkdir(parents=True)
     (tree / "env/toys/pyvenv.cfg").touch()
     scripts = {
-        "python": f'exec {_interpreter()} "$@"',
-        "tool": 'touch "$HOME/x" 2>/dev/null || echo home is shut',
+        PYTHON: f'exec {_interpreter()} "$@"',
+        "env/toys/bin/tool": 'touch "$HOME/x" 2>/dev/null || echo home is shut',
     }
     for name, line in scripts.items():
-        (tree / "env/toys/bin" / name).write_text(f"#!/bin/sh\n{line}\n")
-        (tree / "env/toys/bin" / name).chmod(0o755)
-    (tree / "meta/sbom.cdx.json").write_text(json.dumps({"components": []}))
+        (tree / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tree / name).chmod(0o755)
+    (tree / "env/toys/bin/python").symlink_to(f"../../../{PYTHON}")
+    (tree / INFO / "INSTALLER").write_text("launcher\n")
+    (tree / INFO / "METADATA").write_text("Name: toys\nVersion: 1\n\n")
+    (tree / INFO / "RECORD").write_text(
+        "".join(f"{'../' * 3}{each},{digest(tree / 'env/toys' / each)},\n" for each in LISTED)
+        + f"{Path(INFO).name}/RECORD,,\n"
+    )
+    component = {"name": "toys", "version": "1", "purl": "pkg:pypi/toys@1"}
+    (tree / "meta/sbom.cdx.json").write_text(json.dumps({"components": [component]}))
     (tree / "meta/recipe/requirements.txt").touch()
     (tree / "meta/recipe/verify").write_text(VERIFY)
     shutil.copy(recipes_directory() / "checks.py", tree / "meta/recipe/checks.py")
@@ -85,18 +109,28 @@ def test_a_good_image_passes_as_an_ordinary_user_with_nothing_in_the_environment
     assert (who, home) == (str(os.geteuid() or 65534), "home is")
     of_shells = {"LC_CTYPE", "OLDPWD", "PWD", "SHLVL", "_"}
     assert set(variables.split()) <= {"HOME", "LOGNAME", "PATH", "SHELL", "USER"} | of_shells
-    assert len(seen.checks) == 10
+    assert len(seen.checks) == 11
 
 
 def test_what_is_wrong_in_the_image_is_seen_from_inside(tree):
     (tree / "env/toys/bin/tool").chmod(0o4755)
     (tree / "meta/link").symlink_to("/etc/passwd")
     (tree / "meta/text").write_text("made in /build/here")
+    (tree / INFO).with_name("evil.pth").write_text("import evil")
     assert set(failed(report(tree, build_paths=["/build/here"]))) == {
         "nothing is setuid, setgid or a device",
         "no link leads outside",
         "no secret and no path of the build machine remains",
+        "files are those that their packages list",
     }
+
+
+def test_what_an_image_brings_in_place_of_the_checks_counts_for_nothing(tree):
+    (tree / "env/toys/bin/tool").chmod(0o4755)
+    (tree / "meta/recipe/checks.py").write_text(
+        "def check(*_, **__): return lambda function: None\ndef main(): print('{}')"
+    )
+    assert "nothing is setuid, setgid or a device" in failed(report(tree))
 
 
 def test_an_older_c_library_than_the_image_needs_is_refused(tree):
@@ -122,7 +156,7 @@ def test_a_verify_that_crashes_or_is_silent_has_failed(tree, script, words):
 
 
 def test_a_python_that_does_not_start_is_a_failure(tree):
-    (tree / "env/toys/bin/python").write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    (tree / PYTHON).write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
     seen = report(tree)
     assert failed(seen) == {"the image's Python starts": "broken"}
     assert not seen.ran
@@ -130,7 +164,7 @@ def test_a_python_that_does_not_start_is_a_failure(tree):
 
 def test_an_image_for_other_processors_is_only_looked_at_without_an_emulator(tree, monkeypatch):
     monkeypatch.setattr("launcher.builder.verify.found", lambda _: None)
-    (tree / "env/toys/bin/python").write_text("#!/bin/sh\nexit 126\n")
+    (tree / PYTHON).write_text("#!/bin/sh\nexit 126\n")
     seen = report(tree, target=Target(OTHER, (2, 99), (3, 11)))
     assert seen.ok
     assert not seen.ran
@@ -142,8 +176,7 @@ def test_an_image_for_other_processors_runs_through_an_emulator(tree, monkeypatc
     monkeypatch.setattr(
         "launcher.builder.verify.found", lambda name: str(emulator) if "qemu" in name else None
     )
-    python = tree / "env/toys/bin/python"
-    python.write_text("#!/bin/sh\nexit 126\n")
+    (tree / PYTHON).write_text("#!/bin/sh\nexit 126\n")
     seen = report(tree, target=Target(OTHER, (2, 99), (3, 11)))
     assert (seen.ok, seen.ran) == (True, True)
     assert said(seen)[1] == "home is"

@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
+from quiet import Silent
 
 from launcher.builder import assemble as half
 from launcher.builder.assemble import Plan
-from launcher.builder.progress import Silent
 from launcher.errors import BuildFailed, MissingPart
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from quiet import Silent
 from small_recipe import small_recipe
 from support import program
 
@@ -14,10 +16,9 @@ from launcher.builder import provenance, squashfs
 from launcher.builder.build import build
 from launcher.builder.interpreter import Interpreter
 from launcher.builder.order import Order
-from launcher.builder.progress import Silent
 from launcher.builder.recipe import Recipe
 from launcher.builder.verify import Check, Report
-from launcher.errors import BuildFailed, CheckFailed, InvalidFile, UsageError
+from launcher.errors import BuildFailed, CheckFailed, InvalidFile, MissingPart, UsageError
 
 GOOD = Report((Check("it works", ok=True, text=""),), ran=True, seconds=0.1, glibc=(2, 31))
 BAD = Report((Check("it works", ok=False, text="It does not."),), ran=True, seconds=0.1)
@@ -41,6 +42,8 @@ class Steps:
             monkeypatch.setattr(steps, name, getattr(self, name))
         monkeypatch.setattr(steps, "closure", lambda *_: [])
         monkeypatch.setattr(squashfs, "pack", self.pack)
+        monkeypatch.setattr(steps, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+        monkeypatch.setattr(steps, "bound", lambda *_: ["true"])
 
     def _take(self, name):
         self.taken.append(name)
@@ -62,7 +65,8 @@ class Steps:
 
     def pack(self, tree, image, epoch, compression):
         self._pack(tree, image, epoch, compression)
-        self._take("pack")
+        if tree.name == "tree":
+            self._take("pack")
 
     def verify(self, image, *_, build_paths):
         assert image.is_file()
@@ -165,11 +169,21 @@ def of_another_key(image):
         truncated,
         lambda image: image.write_bytes(image.read_bytes() + b"\0"),
         lambda image: provenance.beside(image, "provenance").unlink(),
+        lambda image: provenance.beside(image, "sbom.cdx").unlink(),
         lambda image: provenance.beside(image, "provenance").write_text("{}"),
         lambda image: provenance.beside(image, "provenance").write_bytes(b"\xff\0"),
         of_another_key,
     ],
-    ids=["gone", "truncated", "longer", "no provenance", "empty provenance", "no text", "another key"],
+    ids=[
+        "gone",
+        "truncated",
+        "longer",
+        "no provenance",
+        "no SBOM",
+        "empty provenance",
+        "no text",
+        "another key",
+    ],
 )
 def test_an_image_that_is_not_what_is_said_of_it_is_made_anew(order, taken, spoil):
     before = build(order, Silent())
@@ -209,8 +223,42 @@ def test_one_that_did_not_pass_gets_no_name_and_the_older_one_stays(order, taken
     taken.taken.clear()
     taken.report = GOOD
     assert made(other) == old
-    # All was made; only whether it passes was open.
-    assert taken.taken == ["fetch", "verify"]
+    # What failed may be what was kept.
+    assert taken.taken == ALL
+
+
+@pytest.mark.parametrize(("step", "spoilt"), [("pack", "tree/program"), ("verify", "image.squashfs")])
+def test_what_was_kept_of_an_interrupted_one_and_altered_since_is_made_anew(order, taken, step, spoilt):
+    good = build(order, Silent()).sha256
+    taken.broken = {step: KeyboardInterrupt()}
+    other = order._replace(output=order.output / "other.squashfs")
+    with pytest.raises(KeyboardInterrupt):
+        build(other, Silent())
+    (work,) = (path for path in (order.cache / "work").iterdir() if path.is_dir())
+    (work / spoilt).write_bytes((work / spoilt).read_bytes() + b"evil")
+    taken.broken = {}
+    taken.taken.clear()
+    assert build(other, Silent()).sha256 == good
+    assert taken.taken == (ALL if step == "pack" else ["fetch", "pack", "verify"])
+
+
+def test_a_cache_that_others_can_write_to_is_refused(order, taken):
+    order.cache.mkdir()
+    order.cache.chmod(0o777)
+    with pytest.raises(BuildFailed, match="Others can write to the cache"):
+        build(order, Silent())
+    assert taken.taken == []
+
+
+@pytest.mark.parametrize("part", ["pack", "run", "bound"])
+def test_what_this_machine_lacks_is_told_before_any_step(order, taken, monkeypatch, part):
+    def lacks(*_, **__):
+        raise MissingPart("It is not there.")
+
+    monkeypatch.setattr(squashfs if part == "pack" else steps, part, lacks)
+    with pytest.raises(MissingPart):
+        build(order, Silent())
+    assert taken.taken == []
 
 
 @pytest.mark.parametrize(

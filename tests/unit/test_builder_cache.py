@@ -11,17 +11,17 @@ import threading
 import time
 
 import pytest
+from quiet import Silent
 
 from launcher.builder.cache import cache_directory, made, words, work_directory
-from launcher.builder.progress import Silent
 
 KEY = "0" * 64
 HOLDS = """
 import sys, time
 from pathlib import Path
+from unittest.mock import Mock
 from launcher.builder.cache import made, work_directory
-from launcher.builder.progress import Silent
-with work_directory(Path(sys.argv[1]), "0" * 64, Silent()) as own, made(own / "step") as aside:
+with work_directory(Path(sys.argv[1]), "0" * 64, Mock()) as own, made(own / "step") as aside:
     aside.write_text("half")
     print("ready", flush=True)
     time.sleep(600)

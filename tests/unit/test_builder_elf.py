@@ -77,6 +77,39 @@ def test_a_newer_glibc_is_refused(tmp_path):
     assert line.endswith("; the machines have 2.17")
 
 
+@pytest.mark.parametrize(
+    ("rpath", "told"),
+    [
+        ("/tmp/lib", "/tmp/lib"),
+        ("/opt/lib:/dev/shm", "/dev/shm"),
+        ("lib", "lib"),
+        ("/opt/lib:", "the current directory"),
+        ("${ORIGIN}/../../../../../../../../../../../tmp", "tmp"),
+    ],
+)
+def test_libraries_that_anybody_may_put_somewhere_are_refused(tmp_path, rpath, told):
+    compiled(tmp_path / "bin/tool", f"-Wl,-rpath,{rpath}")
+    (line,), *_ = objections(tmp_path, Target(MACHINE, NEW, (3, 11)))
+    assert line.startswith("bin/tool looks for libraries in ")
+    assert line.endswith(f"{told}, where anybody may put one")
+
+
+def test_libraries_in_the_image_or_of_the_system_are_not(tmp_path):
+    compiled(tmp_path / "bin/tool", "-Wl,-rpath,$ORIGIN/../lib:/opt/lib")
+    assert objections(tmp_path, Target(MACHINE, NEW, (3, 11)))[0] == []
+
+
+def test_a_program_without_sections_is_refused(tmp_path):
+    tool = compiled(tmp_path / "bin/tool")
+    content = bytearray(tool.read_bytes())
+    # e_shoff, e_shnum and e_shstrndx: elf(5).
+    content[40:48], content[60:62], content[62:64] = bytes(8), bytes(2), bytes(2)
+    tool.write_bytes(content)
+    assert subprocess.run([tool], check=False, stdout=subprocess.DEVNULL).returncode >= 0
+    (line,), *_ = objections(tmp_path, Target(MACHINE, NEW, (3, 11)))
+    assert "has no sections" in line
+
+
 def test_programs_for_other_processors_are_refused(tmp_path):
     foreign(compiled(tmp_path / "bin/tool"))
     wrong, *_ = objections(tmp_path, Target(MACHINE, NEW, (3, 11)))

@@ -7,9 +7,9 @@ import os
 import zipfile
 
 import pytest
+from quiet import Silent
 
 from launcher.builder.install import install, make_environment
-from launcher.builder.progress import Silent
 from launcher.builder.tree_hash import tree_hash
 from launcher.builder.wheels import Wheel
 from launcher.errors import BuildFailed

@@ -5,12 +5,12 @@ import tarfile
 
 import pytest
 import yaml
+from quiet import Silent
 
 from launcher.builder.interpreter import pinned, pinned_python, prepare
 from launcher.builder.interpreter.members import from_archive
 from launcher.builder.interpreter.pins import read
 from launcher.builder.interpreter.places import in_debian, in_standalone
-from launcher.builder.progress import Silent
 from launcher.builder.recipe import recipe_names, recipes_directory
 from launcher.builder.target import ARCHITECTURES
 from launcher.builder.tree_hash import tree_hash

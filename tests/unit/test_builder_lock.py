@@ -131,6 +131,12 @@ def test_a_lock_needs_its_date(date):
     problems(GOOD.replace("# locked: 2026-11-22\n", date))
 
 
+@pytest.mark.parametrize("date", ["1969-01-01", "1980-01-01", "2106-01-01", "9999-12-31"])
+def test_the_date_of_a_lock_is_one_that_files_in_archives_can_have(date):
+    (problem,) = problems(GOOD.replace("2026-11-22", date))
+    assert problem == f"lock.txt:2:1: is no date from 1980-01-02 to 2105-12-31: {date}"
+
+
 def test_a_lock_that_ends_within_a_package_is_not_one():
     found = problems(GOOD + f"z==1 \\\n    --hash=sha256:{ONE} \\\n")
     assert [str(each) for each in found] == ["lock.txt:16:1: ends within a package"]

@@ -74,7 +74,7 @@ def test_its_bytes_do_not_depend_on_how_zlib_was_built(wheel):
 
 def test_without_the_session_panel_there_is_none(tmp_path, monkeypatch):
     (tmp_path / "launcher").mkdir()
-    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'firecrest-launcher'\n")
     monkeypatch.setattr(launcher, "__file__", str(tmp_path / "launcher/__init__.py"))
     with pytest.raises(BuildFailed, match="session panel is not built") as error:
         project.project_wheel(tmp_path)
@@ -87,6 +87,24 @@ def test_without_what_builds_it_from_a_checkout_it_is_named(wheel, tmp_path, mon
 
     monkeypatch.setattr(metadata, "version", absent)
     with pytest.raises(MissingPart, match="hatchling"):
+        project.project_wheel(tmp_path)
+
+
+def test_why_it_could_not_be_built_is_told_in_the_last_words(wheel, tmp_path, monkeypatch):
+    said = "Traceback (most recent call last):\n  File x\n    build(*build_data)\nOSError: full\nno space\n"
+    failed = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(BuildFailed) as error:
+        project.project_wheel(tmp_path)
+    assert error.value.why == "OSError: full\nno space"
+
+
+@pytest.mark.parametrize("text", ["[project]\nname = 'another'\n", "project = 'odd'\n", "not TOML"])
+def test_what_another_project_left_beside_it_does_not_make_a_checkout(tmp_path, monkeypatch, text):
+    (tmp_path / "pyproject.toml").write_text(text)
+    monkeypatch.setattr(launcher, "__file__", str(tmp_path / "launcher/__init__.py"))
+    monkeypatch.setattr(metadata, "files", lambda _: None)
+    with pytest.raises(BuildFailed, match="no list of this project's files"):
         project.project_wheel(tmp_path)
 
 

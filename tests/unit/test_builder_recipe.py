@@ -34,6 +34,50 @@ def test_a_recipe_that_is_right_passes(small):
     check(small)
 
 
+@pytest.mark.parametrize(
+    "mount", "/usr /usr/local/tools /etc /dev/shm /lib64 /run /boot/x /tmp /root /home /var".split()
+)
+def test_an_image_hides_nothing_of_the_system(small, mount):
+    path = small / "image.yaml"
+    path.write_text(path.read_text().replace("/small-tools", mount))
+    with pytest.raises(InvalidFile) as error:
+        check(small)
+    (problem,) = error.value.problems
+    assert (
+        problem == f"{path}:2:8: mount: is the system's; allowed is a place of its own, such as /user-tools"
+    )
+
+
+@pytest.mark.parametrize("mount", ["/users", "/home/images", "/var/tools", "/library", "/user-tools"])
+def test_an_image_has_a_place_of_its_own(small, mount):
+    path = small / "image.yaml"
+    path.write_text(path.read_text().replace("/small-tools", mount))
+    check(small)
+
+
+@pytest.mark.parametrize("prefix", ["python", "python/env", "meta", "code-server/lib"])
+def test_packages_lie_beside_what_each_image_has(small, prefix):
+    path = small / "image.yaml"
+    path.write_text(path.read_text().replace("prefix: env/small", f"prefix: {prefix}"))
+    with pytest.raises(InvalidFile) as error:
+        check(small)
+    (problem,) = error.value.problems
+    assert (problem.line, problem.key) == (4, "prefix")
+    assert "env/NAME" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [("import checks\nif True\n    pass\n", 2, 8), ("return\n", 1, 1), ("\0", 1, 1)],
+)
+def test_a_verify_that_is_no_python_is_told_with_its_line(small, text, line, column):
+    (small / "verify").write_text(text)
+    with pytest.raises(InvalidFile) as error:
+        check(small)
+    (problem,) = error.value.problems
+    assert (problem.file, problem.line, problem.column) == (str(small / "verify"), line, column)
+
+
 def test_files_that_are_missing_are_all_named(small):
     for name in ("requirements.txt", "verify"):
         (small / name).unlink()

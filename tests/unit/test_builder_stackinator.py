@@ -16,9 +16,9 @@ from pathlib import Path
 import jinja2
 import pip
 import pytest
+from quiet import Silent
 
 from launcher.builder import stackinator
-from launcher.builder.progress import Silent
 from launcher.builder.recipe import ImageFile, Recipe, recipes_directory
 from launcher.builder.stackinator import FORMATS, Uarch
 from launcher.builder.wheels import Wheel

@@ -1,9 +1,12 @@
 """The checks that images must pass, each with one that doesn't; and how a `verify` is listened to."""
 
+import base64
+import hashlib
 import importlib.util
 import json
 import os
 import py_compile
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +21,7 @@ from launcher.builder.verify import Check, Report
 CHECKS = recipes_directory() / "checks.py"
 LIB = f"env/lab/lib/python3.{sys.version_info.minor}"
 SITE = f"{LIB}/site-packages"
+RECORD = f"{SITE}/good_one-1.0.dist-info/RECORD"
 KEY = "-----BEGIN {}PRIVATE KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" * 3 + "\n-----END"
 
 
@@ -35,15 +39,17 @@ def tree(tmp_path):
     old = os.umask(0o022)
     tree = tmp_path / "image"
     write(tree / "env/lab/pyvenv.cfg", "home = /x\n")
-    write(tree / "env/lab/bin/python", "#!/bin/sh\n").chmod(0o755)
+    write(tree / "python/bin/python3", "#!/bin/sh\n").chmod(0o755)
     write(tree / "env/lab/bin/tool", f"#!{tree}/env/lab/bin/python -I\n").chmod(0o755)
     write(tree / f"{SITE}/good/__init__.py", '"""Good."""\n')
     write(tree / f"{SITE}/good/template.py", "{{ this is no Python }}\n")
     write(tree / f"{SITE}/good_one-1.0.dist-info/METADATA", "Name: Good.one\nVersion: 1.0\n\nVersion: 2\n")
+    (tree / "env/lab/bin/python").symlink_to("../../../python/bin/python3")
     (tree / "env/lab/bin/python3").symlink_to("python")
     write(tree / "meta/sbom.cdx.json", json.dumps({"components": [component("good-one", "1.0")]}))
     write(tree / "meta/recipe/requirements.txt", "good-one==1.0 \\\n    --hash=sha256:0\n")
     compiled(tree / f"{SITE}/good/__init__.py")
+    write(tree / f"{SITE}/good_one-1.0.dist-info/INSTALLER", "launcher\n")
     yield tree
     os.umask(old)
 
@@ -54,6 +60,26 @@ def write(path, content):
     return path
 
 
+def listed(tree):
+    """List all files of the environment as those of its one package."""
+    site = tree / SITE
+    paths = [
+        path
+        for path in sorted((tree / "env/lab").rglob("*"))
+        if path.is_file() and not path.is_symlink() and path.suffix != ".pyc" and path.name != "pyvenv.cfg"
+    ]
+    rows = [
+        f"{os.path.relpath(path, site)},sha256={digest(path)},{path.stat().st_size}"
+        for path in paths
+        if path.name != "RECORD"
+    ]
+    write(tree / RECORD, "\n".join([*rows, f"{os.path.relpath(tree / RECORD, site)},,"]))
+
+
+def digest(path):
+    return base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).decode().rstrip("=")
+
+
 def component(name, version):
     return {"name": name, "version": version, "purl": f"pkg:pypi/{name}@{version}"}
 
@@ -62,9 +88,11 @@ def compiled(path, mode=py_compile.PycInvalidationMode.UNCHECKED_HASH):
     return Path(py_compile.compile(str(path), invalidation_mode=mode, doraise=True))
 
 
-def wrong(checks, tree, build_paths=(), known=()):
+def wrong(checks, tree, build_paths=(), known=(), *, lists=True):
     """Return the checks that failed, and why; a directory is never mounted read-only."""
-    image = checks.Image(str(tree), build_paths, known)
+    if lists:
+        listed(tree)
+    image = checks.Image(str(tree), "env/lab", build_paths, known)
     results = [checks._ran(image, each) for each in checks._CHECKS]
     return {
         each["name"]: each["text"]
@@ -84,7 +112,7 @@ def test_a_good_image_passes(checks, tree):
 
 
 def test_what_is_not_mounted_read_only_fails(checks, tree):
-    image = checks.Image(str(tree))
+    image = checks.Image(str(tree), "env/lab")
     with pytest.raises(checks.Failed, match="read-only"):
         checks._read_only(image)
 
@@ -247,6 +275,56 @@ def test_a_project_of_its_own_needs_no_place_in_the_lock(checks, tree):
     assert wrong(checks, tree) == {}
 
 
+LISTED = "files are those that their packages list"
+
+
+@pytest.mark.parametrize(
+    "name", [f"{SITE}/evil.pth", f"{SITE}/good/more.py", "env/lab/bin/sh", "env/lab/etc/x"]
+)
+def test_files_that_no_package_lists_fail(checks, tree, name):
+    listed(tree)
+    path = write(tree / name, "#!/bin/sh\n")
+    if path.suffix == ".py":
+        compiled(path)
+    assert f"{name}: no package lists it" in only(wrong(checks, tree, lists=False), LISTED)
+
+
+def test_links_that_no_package_lists_fail(checks, tree):
+    listed(tree)
+    (tree / f"{SITE}/evil.pth").symlink_to("../../../pyvenv.cfg")
+    assert "evil.pth" in only(wrong(checks, tree, lists=False), LISTED)
+
+
+def test_byte_code_without_a_listed_source_fails(checks, tree):
+    listed(tree)
+    code = tree / f"{SITE}/good/__pycache__/__init__.cpython-3{sys.version_info.minor}.pyc"
+    code.with_name(code.name.replace("__init__", "evil")).write_bytes(code.read_bytes())
+    assert "evil" in only(wrong(checks, tree, lists=False), LISTED)
+
+
+def test_files_that_were_changed_or_removed_since_fail(checks, tree):
+    listed(tree)
+    write(tree / f"{SITE}/good/template.py", "{{ this was changed }}\n")
+    (tree / "env/lab/bin/tool").unlink()
+    told = only(wrong(checks, tree, lists=False), LISTED)
+    assert "good/template.py: is not what its package lists" in told
+    assert "env/lab/bin/tool: a package lists it, and it is no file" in told
+
+
+@pytest.mark.parametrize("entry", ["", "md5=abc", "sha256=", "sha256=x=y", "nonsense"])
+def test_a_list_without_a_good_digest_fails(checks, tree, entry):
+    listed(tree)
+    text = (tree / RECORD).read_text()
+    write(tree / RECORD, re.sub(r"(template\.py),[^,]*", rf"\1,{entry}", text))
+    assert "template.py: is not" in only(wrong(checks, tree, lists=False), LISTED)
+
+
+def test_an_environment_of_another_installer_has_no_lists(checks, tree):
+    write(tree / f"{SITE}/good_one-1.0.dist-info/INSTALLER", "uv")
+    write(tree / RECORD, "")
+    assert wrong(checks, tree, lists=False) == {}
+
+
 def test_a_check_that_breaks_does_not_hide_the_others(checks, tree):
     (tree / "meta/sbom.cdx.json").unlink()
     assert "FileNotFoundError" in only(wrong(checks, tree), "packages are those of the lock")
@@ -263,7 +341,10 @@ def verified(tree, text, *options):
     write(tree / "meta/recipe/checks.py", CHECKS.read_bytes())
     script = write(tree / "meta/recipe/verify", text)
     done = subprocess.run(
-        [sys.executable, "-E", "-s", "-B", script, *options], capture_output=True, text=True, check=False
+        [sys.executable, "-E", "-s", "-B", script, "--prefix=env/lab", *options],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -280,8 +361,9 @@ checks.main()
 def test_a_recipe_adds_checks_of_its_own(tree):
     write(tree / "env/lab/bin/tool", '#!/bin/sh\necho "$HOME|$1|$(env | wc -l)"\ntouch "$HOME/x" || exit 0\n')
     code, told = verified(tree, OWN)
-    assert code == 1  # it is not mounted read-only
-    assert told[-1]["name"] == "it runs"
+    assert code == 0
+    assert told[0] == {"known": []}
+    assert [each["name"] for each in told[1:]] == ["it runs"]
     assert told[-1]["ok"]
     home, argument, _ = told[-1]["text"].split("|")
     assert argument == "a b"
@@ -297,12 +379,11 @@ def test_a_program_that_fails_is_told_with_its_last_words(tree):
 def test_a_program_that_hangs_is_killed_with_what_it_has_started(checks, tree):
     write(tree / "env/lab/bin/tool", "#!/bin/sh\nsleep 600 & echo $! >&2; wait\n")
     with pytest.raises(checks.Failed, match="took more than"):
-        checks.Image(str(tree)).run("bin/tool", timeout=0.3)
+        checks.Image(str(tree), "env/lab").run("bin/tool", timeout=0.3)
 
 
 def test_what_needs_to_run_is_left_out_where_nothing_can(tree):
-    _, told = verified(tree, OWN, "--needs", "0")
-    assert "it runs" not in [each["name"] for each in told]
+    assert verified(tree, OWN, "--needs", "0") == (0, [{"known": []}])
 
 
 def test_programs_start_through_an_emulator(tree):
@@ -320,8 +401,9 @@ def script(monkeypatch):
     def listened(output, code, errors=b""):
         done = subprocess.CompletedProcess([], code, output, errors)
         monkeypatch.setattr(module, "_run", lambda *_: done)
+        recipe = SimpleNamespace(image=SimpleNamespace(prefix="env/lab"))
         starter = module._Starter(2, ("python",), (), None)
-        return list(module._recipes_own([module.Mounted(Path("x"), "/x")], starter, []))
+        return module._recipes_own([module.Mounted(Path("x"), "/x")], recipe, starter)
 
     return listened
 
@@ -330,7 +412,19 @@ GOOD = b'{"name": "a", "ok": true, "text": "b"}\n'
 
 
 def test_lines_become_checks(script):
-    assert script(GOOD, 0) == [Check("a", ok=True, text="b")]
+    assert script(b'{"known": ["*.pem"]}\n' + GOOD, 0) == ([Check("a", ok=True, text="b")], ("*.pem",))
+
+
+@pytest.mark.parametrize("first", [b'{"known": 3}\n', b'{"known": null}\n'])
+def test_what_is_known_must_be_a_list(script, first):
+    assert script(first + GOOD, 0)[1] == ()
+
+
+def test_what_an_image_says_is_told_in_few_plain_lines():
+    check = Check("\x1b[2Jname", ok=False, text="\x1b]0;title\x07\n\ud800\n" + "line\n" * 100)
+    told = module._printable(check)
+    assert (told.name + told.text.replace("\n", "")).isprintable()
+    assert len(told.text.splitlines()) == 20
 
 
 @pytest.mark.parametrize(
@@ -346,7 +440,7 @@ def test_lines_become_checks(script):
     ],
 )
 def test_a_verify_that_is_silent_or_breaks_has_failed(script, output, code, words):
-    report = Report(tuple(script(output, code, b"last words")), ran=True, seconds=1)
+    report = Report(tuple(script(output, code, b"last words")[0]), ran=True, seconds=1)
     assert not report.ok
     assert words in "\n".join(each.text for each in report.checks)
     assert json.dumps(report.plain())

@@ -1,16 +1,21 @@
 """Wheels: chosen for the machines of the image, checked by their hashes, followed by what they need."""
 
 import base64
+import fcntl
 import hashlib
+import os
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from quiet import Silent
 
+from launcher.builder.download import platforms
 from launcher.builder.lock import Lock
-from launcher.builder.progress import Silent
 from launcher.builder.target import Target
-from launcher.builder.wheels import Wheel, closure, fetch, platforms
+from launcher.builder.wheels import Wheel, closure, fetch, requirements_of
 from launcher.errors import BuildFailed
 
 OLD = Target("x86_64", (2, 17), (3, 11))
@@ -108,6 +113,40 @@ def test_what_was_damaged_is_fetched_again(index, tmp_path):
     assert hashlib.sha256(one.path.read_bytes()).hexdigest() == one.sha256
 
 
+def test_what_is_no_wheel_of_the_lock_is_removed(index, tmp_path):
+    make_wheel(index, "one")
+    lock = lock_of(index)
+    (one,) = fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+    directory = one.path.parent
+    one.path.unlink()
+    (directory / one.path.name).mkdir()
+    (directory / one.path.name / "file").touch()
+    (directory / "foo.whl").touch()
+    (directory / "x-1.0-py3-none-any.whl").mkdir()
+    (directory / ".who-was-killed").mkdir()
+    (directory / ".who-was-killed/one-1.0-py3-none-any.whl").touch()
+    assert fetch(lock, NEW, "3.11.2", tmp_path, Silent()) == [one]
+    assert sorted(path.name for path in directory.iterdir()) == [".lock", one.path.name]
+
+
+def test_only_one_process_fetches_the_same_wheels_at_a_time(index, tmp_path):
+    make_wheel(index, "one")
+    lock = lock_of(index)
+    (one,) = fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+    other = (one.path.parent / ".lock").open("w")
+
+    class Told(Silent):
+        def note(self, text):
+            assert text == "Waiting: another process fetches the same wheels."
+            one.path.parent.joinpath(".half").mkdir()
+            other.close()
+
+    fcntl.flock(other, fcntl.LOCK_EX)
+    assert fetch(lock, NEW, "3.11.2", tmp_path, Told()) == [one]
+    assert other.closed
+    assert not one.path.parent.joinpath(".half").exists()
+
+
 def test_a_wheel_that_the_lock_does_not_name_is_refused(index, tmp_path):
     make_wheel(index, "one")
     lock = lock_of(index)
@@ -137,16 +176,67 @@ def test_a_package_without_any_wheel_is_told_with_what_to_do(index, tmp_path):
     assert "find-links" in caught.value.todo
 
 
-def test_an_index_that_cannot_be_reached_is_told_as_such(index, tmp_path, monkeypatch):
+class Refusing(BaseHTTPRequestHandler):
+    """An index, or a proxy, that answers with the status that the path begins with."""
+
+    def do_GET(self):
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_CONNECT(self):
+        self.send_error(407)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def refused(index, tmp_path, monkeypatch):
+    """Return what is said of an index at 127.0.0.1, whose URL is given with {} for the port."""
     make_wheel(index, "one")
     lock = lock_of(index)
-    monkeypatch.delenv("PIP_NO_INDEX")
-    monkeypatch.delenv("PIP_FIND_LINKS")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "1")
-    monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(BuildFailed, match="can't be reached"):
-        fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+    for name in [each for each in os.environ if each.startswith("PIP_") or each.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+
+    def said(url, proxy=""):
+        with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+            port = server.server_address[1]
+            monkeypatch.setenv("PIP_INDEX_URL", url.format(port))
+            if proxy:
+                monkeypatch.setenv("HTTPS_PROXY", proxy.format(port))
+            with pytest.raises(BuildFailed) as caught:
+                fetch(lock, NEW, "3.11.2", tmp_path, Silent())
+            server.shutdown()
+        return caught.value
+
+    return said
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "why"),
+    [
+        ("http://127.0.0.1:9/simple", "", "Connection refused"),
+        ("http://me:secret@127.0.0.1:{}/403", "", "403 Client Error"),
+        ("https://127.0.0.1:{}/simple", "", "ssl certificate"),
+        ("https://index.invalid/simple", "http://127.0.0.1:{}", "407"),
+    ],
+    ids=["refused", "forbidden", "no TLS", "proxy"],
+)
+def test_an_index_that_cannot_be_reached_is_told_as_such(refused, url, proxy, why):
+    error = refused(url, proxy)
+    assert error.what == "The index of packages can't be reached."
+    assert why in error.why
+    assert "secret" not in str(error)
+
+
+def test_an_index_that_does_not_have_a_package_is_told_with_its_page(refused):
+    error = refused("http://127.0.0.1:{}/404")
+    assert error.what.startswith("There is no wheel of one 1.0")
+    assert "/404/one/: 404 Client Error" in error.why
 
 
 def test_platforms_begin_with_the_newest_and_know_their_former_names():
@@ -192,3 +282,9 @@ class TestClosure:
     def test_what_the_lock_lacks_is_told(self, wheels):
         with pytest.raises(BuildFailed, match="gpu needs driver, and the lock has none"):
             closure([each for each in wheels if each.name != "driver"], ["gpu"], [], "x86_64", "3.11.2")
+
+
+def test_needs_that_nobody_understands_are_told_with_the_wheel(tmp_path):
+    wheel = Wheel(make_wheel(tmp_path, "odd", "py3-none-any", "no requirement at all ;"), "odd", "1.0", "")
+    with pytest.raises(BuildFailed, match=r"What odd-1\.0-py3-none-any\.whl needs"):
+        requirements_of(wheel)

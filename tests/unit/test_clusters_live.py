@@ -246,7 +246,8 @@ class TestTheBatchTemplate:
         base.write_text(base.read_text().replace("#!/bin/bash\n", "#!/bin/bash -e\n"))
         await looks(live)
         assert script(live).startswith("#!/bin/bash -e\n")
-        assert set(live.version.files) == {path, path.parent / "own.sh.j2", path.parent / "more.j2", base}
+        own = {path.parent / "own.sh.j2", path.parent / "more.j2"}
+        assert set(live.version.files) == {path, *own, base, BASE.with_name("uenv.sh.j2")}
 
     async def test_that_comes_earlier_in_the_search_path_takes_its_place(self, live, path, tmp_path):
         assert "# of the site" not in script(live)

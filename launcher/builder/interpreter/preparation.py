@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import tempfile
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from launcher.builder.cache import made, remove
+from launcher.builder.digest import sha256_of
 from launcher.builder.elf import facts
 from launcher.builder.interpreter import members, places
 from launcher.builder.interpreter.apt import Apt
@@ -224,7 +224,6 @@ def _standalone(python: Path) -> Pin:
 
 def _sha256(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError as error:
         raise BuildFailed(f"{file} can't be read.", why=f"{error.strerror}.") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import launcher
-from launcher.builder.lock.wanted import PROJECT, Wanted, project_of, read_wanted, wanted_by_project
+from launcher.builder.lock.wanted import Wanted, own_checkout, read_wanted, wanted_by_project
 from launcher.builder.recipe import WORDS, ImageFile
 from launcher.errors import UsageError
 from launcher.yaml_file import Source, checked
@@ -42,8 +42,8 @@ def find_checkout() -> Path:
     Raises:
         UsageError: If it is an installed one.
     """
-    directory = Path(launcher.__file__).parents[1]
-    if project_of(directory / "pyproject.toml").get("name") != PROJECT:
+    directory = own_checkout()
+    if not directory:
         raise UsageError(
             "This launcher does not run from a checkout, whose locks could be refreshed.",
             todo="Name the directory of your own recipe: launcher lock --recipe DIR",

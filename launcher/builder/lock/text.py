@@ -19,6 +19,8 @@ MAX_BYTES = 16 * 1024 * 1024
 """A lock is no longer; the launcher's own have a fiftieth of it."""
 
 _PIN = re.compile(r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>\S{1,100})(?: ; (?P<marker>[^\\]+))?")
+_FIRST, _LAST = dt.date(1980, 1, 2), dt.date(2105, 12, 31)
+"""The days that files of a zip and of a squashfs can be from, in any time zone."""
 _HASH = re.compile(r"    --hash=sha256:(?P<hash>[0-9a-f]{64})")
 _DATE = re.compile(r"# locked: (?P<date>.*)")
 _COMMENT = re.compile(r"(?:    )?#(?: .*)?")
@@ -215,6 +217,9 @@ class _Reader:
             self.locked = dt.date.fromisoformat(text)
         except ValueError:
             self._note(number, f"is no date such as 2026-11-22: {shown(text)}")
+        else:
+            if not _FIRST <= self.locked <= _LAST:
+                self._note(number, f"is no date from {_FIRST} to {_LAST}: {self.locked}")
 
     def _pin(self, pin: Pin) -> None:
         for other in self._pins:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+import launcher
 from launcher.errors import InvalidFile
 from launcher.yaml_file import Problem, shown
 
@@ -89,10 +90,16 @@ def wanted_by_project(checkout: Path | None, *, extras: bool = False) -> list[Wa
     ]
 
 
+def own_checkout() -> Path | None:
+    """Return the checkout that this project runs from, or None if it is installed."""
+    directory = Path(launcher.__file__).parents[1]
+    return directory if project_of(directory / "pyproject.toml").get("name") == PROJECT else None
+
+
 def project_of(pyproject: Path) -> dict[str, Any]:
     """Return the table `project` of a `pyproject.toml`; empty if there is none."""
     try:
-        table: dict[str, Any] = tomllib.loads(pyproject.read_text(encoding="utf-8")).get("project", {})
+        table = tomllib.loads(pyproject.read_text(encoding="utf-8")).get("project")
     except (OSError, ValueError):
         return {}
-    return table
+    return table if isinstance(table, dict) else {}

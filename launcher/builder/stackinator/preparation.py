@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from launcher.builder.cache import made, remove
 from launcher.builder.code_server import CodeServerPin
+from launcher.builder.digest import sha256_of
 from launcher.builder.lock import Lock
 from launcher.builder.recipe import Recipe, recipes_directory
 from launcher.builder.stackinator.files import Files, hook_problems, read
@@ -130,7 +130,7 @@ def _requirements(recipe: Recipe, wheels: Sequence[Wheel]) -> Iterator[str]:
 def _copy_code_server(recipe: Recipe, arch: str, archive: Path, target: Path) -> None:
     pin = CodeServerPin.load(recipe.directory / "code-server.yaml")
     shutil.copyfile(archive, target)
-    if _digest(target) != pin.sha256.get(arch):
+    if sha256_of(target) != pin.sha256.get(arch):
         raise BuildFailed(
             f"{archive} is not the code-server that the recipe pins for {arch}.",
             todo=f"Give {pin.archive(arch)}.",
@@ -141,9 +141,4 @@ def _sums(extra: Path) -> Iterator[str]:
     """Yield what `sha256sum --check` reads."""
     for path in sorted(extra.rglob("*")):
         if path.is_file():
-            yield f"{_digest(path)}  {path.relative_to(extra)}\n"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+            yield f"{sha256_of(path)}  {path.relative_to(extra)}\n"
