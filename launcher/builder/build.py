@@ -19,12 +19,12 @@ from typing import NamedTuple
 from launcher.builder import provenance, squashfs, stackinator
 from launcher.builder.assemble import Plan, assemble
 from launcher.builder.cache import keep, kept, made, open_cache, remove, words, work_directory
+from launcher.builder.digest import sha256_of
 from launcher.builder.elf import objections
 from launcher.builder.inputs import (
     code_server,
     project,
     recipe_files,
-    sha256,
     sources,
     spack_python,
     tools,
@@ -141,7 +141,7 @@ class _Job:
         try:
             claim = provenance.read(provenance.beside(self.output, "provenance"))
             bill = provenance.beside(self.output, "sbom.cdx").is_file()
-            same = bill and claim.build_key == self.key and sha256(self.output) == claim.sha256
+            same = bill and claim.build_key == self.key and sha256_of(self.output) == claim.sha256
         except (OSError, InvalidFile):
             return None
         return claim if same else None
@@ -153,16 +153,16 @@ class _Job:
         wheels = self._chosen(fetch(self.lock, self.target, self.python.version, self.cache, progress))
         parts = _Parts(interpreter, wheels, sbom(self.contents(wheels)))
         image = work / "image.squashfs"
-        if not kept(image, sha256):
+        if not kept(image, sha256_of):
             if interpreter:
                 self._make_from_wheels(image, work, parts, progress)
             else:
                 self._make_with_stackinator(image, work, parts, progress)
-            keep(image, sha256(image))
+            keep(image, sha256_of(image))
         verified = self._verify(image, work, progress)
         statement = provenance.statement(
             self.output.name,
-            sha256(image),
+            sha256_of(image),
             self.definition,
             build_key=self.key,
             started=started,

@@ -144,6 +144,7 @@ def _metadata(image: Inspection) -> dict[str, str]:
         "default view": image.default_view,
         "architecture": image.arch,
         "glibc": image.glibc,
+        "for GPUs": "" if image.gpu is None else "yes" if image.gpu else "no",
         **{f"view {view.name}": _view(view) for view in image.views},
     }
 

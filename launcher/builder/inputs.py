@@ -13,6 +13,7 @@ import launcher
 import launcher.builder
 from launcher.builder import stackinator
 from launcher.builder.code_server import CodeServerPin
+from launcher.builder.digest import sha256_of
 from launcher.builder.interpreter import pinned_python
 from launcher.builder.lock.wanted import PROJECT
 from launcher.builder.mount.namespace import found
@@ -95,7 +96,7 @@ def project(cache: Path) -> Wheel:
     directory = cache / "project"
     directory.mkdir(exist_ok=True)
     path = project_wheel(directory)
-    return Wheel(path, PROJECT, launcher.__version__, sha256(path))
+    return Wheel(path, PROJECT, launcher.__version__, sha256_of(path))
 
 
 def sources() -> str:
@@ -117,9 +118,3 @@ def tools() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions
-
-
-def sha256(path: Path) -> str:
-    """Return the digest of a file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

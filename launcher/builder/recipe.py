@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, StringConstraints
 
 import launcher
+from launcher.builder.mount.place import of_the_system
 from launcher.errors import InvalidFile, UsageError
 from launcher.yaml_file import Part, Place, Problem, Source, Words, checked
 
@@ -28,10 +29,6 @@ def _text(pattern: str, allowed: str) -> StringConstraints:
 
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_OF_THE_SYSTEM = re.compile(
-    r"/(?:(?:usr|etc|dev|proc|sys|run|bin|sbin|boot|lib(?:32|64|x32)?)(?:/.*)?|tmp|root|home|var)"
-)
-"""Where an image would hide what every program needs, or what a machine mounts itself."""
 _OF_THE_IMAGE = ("python", "meta", "code-server")
 """What lies below the mount of every image, or may."""
 _STEPS = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*"
@@ -120,7 +117,7 @@ class ImageFile(Part):
 
     def relations(self) -> Iterator[tuple[Place, str]]:
         """Check the places, and that the default view is a view."""
-        if _OF_THE_SYSTEM.fullmatch(self.mount):
+        if of_the_system(self.mount):
             yield ("mount",), "is the system's; allowed is a place of its own, such as /user-tools"
         if self.prefix.split("/")[0] in _OF_THE_IMAGE:
             own = ", ".join(_OF_THE_IMAGE)
@@ -220,10 +217,13 @@ def find_recipe(named: str) -> Path:
     if "/" not in named and named != "." and named in names:
         return recipes_directory() / named
     directory = Path(named)
-    if ("/" in named or named == ".") and directory.is_dir():
-        if (directory / FILES[0]).is_file():
-            return directory
-        raise UsageError(f"{named} is no recipe: it holds no {FILES[0]}.")
+    try:
+        if ("/" in named or named == ".") and directory.is_dir():
+            if (directory / FILES[0]).is_file():
+                return directory
+            raise UsageError(f"{named} is no recipe: it holds no {FILES[0]}.")
+    except OSError as error:
+        raise UsageError(f"{named} can't be looked into.", why=f"{error.strerror}.") from None
     raise UsageError(
         f"There is no recipe {named!r}.",
         why=f"The launcher's own are {', '.join(names)}; another one is named by the path of its directory.",

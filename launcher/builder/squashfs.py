@@ -1,4 +1,8 @@
-"""Squashfs files: made bit for bit alike, and looked into without mounting them."""
+"""Squashfs files: made bit for bit alike, and looked into without mounting them.
+
+An image that is looked into may be anybody's: no more of it is read than was asked for, and names are told in
+characters that can be printed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +24,13 @@ COMPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"zstd": ("-comp", "zstd", "-Xcompression-level", "9"), "lz4": ("-comp", "lz4", "-Xhc")}
 )
 """Name → what mksquashfs is told."""
+
+LARGEST = 16 << 20
+"""Bytes of a file that are read unless somebody asks for more."""
+_LONGEST_LIST = 256 << 20
+"""Bytes of the list of what an image holds: some two million names."""
+_SAID = 64 << 10
+"""Bytes at the end of what a program said of its failure that are looked at."""
 
 _NOBODY = "65534"
 """Owner of all files. A number, because systems call its group `nobody` or `nogroup`."""
@@ -90,23 +103,28 @@ def pack(tree: Path, image: Path, epoch: int, compression: str) -> None:
         raise BuildFailed(f"mksquashfs could not make {image}.", why=_words(done))
 
 
-def read(image: Path, path: str) -> bytes:
-    """Return the content of a file of an image.
+def read(image: Path, *paths: str, most: int = LARGEST) -> bytes:
+    """Return the content of a file of an image, or of several, one after the other.
 
     Args:
         image: The squashfs file.
-        path: Path below its top.
+        paths: Paths below its top, some 500 kB of them.
+        most: How many bytes that may be, whatever sizes the image claims.
 
     Raises:
         FileNotFoundError: If the image has no such file.
-        LauncherError: If it can't be read, or is no squashfs file.
+        LauncherError: If it is larger, can't be read, or is no squashfs file.
         MissingPart: If squashfs-tools are not installed.
     """
     _check(image)
-    done = _unsquashfs("-no-wildcards", "-cat", image, path)
+    done = _unsquashfs(most, "-no-wildcards", "-cat", image.absolute(), *paths)
+    if len(done.stdout) > most:
+        raise LauncherError(
+            f"{', '.join(paths)[:200]!r} of the image {str(image)!r} is larger than {most:,} bytes."
+        )
     # 1 stands for a file system that is damaged.
     if done.returncode == 2 and b"cat: " in done.stderr:
-        raise FileNotFoundError(f"{path} is no file of the image {image}")
+        raise FileNotFoundError(f"{', '.join(paths)[:200]!r} is no file of the image {str(image)!r}")
     return _read(done, image)
 
 
@@ -114,13 +132,16 @@ def entries(image: Path) -> Iterator[Entry]:
     """Yield everything that an image holds, directories before what is in them.
 
     Raises:
-        LauncherError: If it can't be read, or is no squashfs file.
+        LauncherError: If it can't be read, is no squashfs file, or holds too much.
         MissingPart: If squashfs-tools are not installed.
     """
     _check(image)
     # Names may hold anything, even lines that look like another entry: those can't hold a word made up now.
     top = secrets.token_hex(16)
-    listed = os.fsdecode(_read(_unsquashfs("-lln", "-d", top, image), image))
+    done = _unsquashfs(_LONGEST_LIST, "-lln", "-d", top, image.absolute())
+    if len(done.stdout) > _LONGEST_LIST:
+        raise LauncherError(f"The image {str(image)!r} holds too many files to be listed.")
+    listed = os.fsdecode(_read(done, image))
     begin = re.compile(
         r"^([-dlcbps])([-rwxsStT]{9}) \d+/\d+ +(\d+|\d+, *\d+) \d{4}-\d\d-\d\d \d\d:\d\d " + top, re.MULTILINE
     )
@@ -149,25 +170,38 @@ def _mode(letters: str) -> int:
 
 def _check(image: Path) -> None:
     """Make sure that a file can be read: unsquashfs would only say that it is no squashfs file."""
+    magic = b""
     try:
-        with image.open("rb") as file:
-            magic = file.read(4)
+        # Who opens a FIFO may wait for ever.
+        if stat.S_ISREG(image.stat().st_mode):
+            with image.open("rb") as file:
+                magic = file.read(4)
+        elif image.is_dir():
+            raise LauncherError(f"{str(image)!r} is no squashfs file.", why="It is a directory.")
+        else:
+            raise LauncherError(f"{str(image)!r} is no squashfs file.", why="It is no regular file.")
     except OSError as error:
-        raise LauncherError(f"Can't read the image {image}.", why=f"{error.strerror}.") from None
+        raise LauncherError(f"Can't read the image {str(image)!r}.", why=f"{error.strerror}.") from None
     if magic != b"hsqs":
-        raise LauncherError(f"{image} is no squashfs file.", why="It does not begin as one.")
+        raise LauncherError(f"{str(image)!r} is no squashfs file.", why="It does not begin as one.")
 
 
-def _unsquashfs(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [_program("unsquashfs"), *arguments], capture_output=True, check=False, stdin=subprocess.DEVNULL
-    )
+def _unsquashfs(most: int, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run unsquashfs; once it has printed more bytes than are wanted, it is ended."""
+    argv = [_program("unsquashfs"), *arguments]
+    with tempfile.TemporaryFile() as said:
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said) as process:
+            output = process.stdout.read(most + 1) if process.stdout else b""
+            if len(output) > most:
+                process.kill()
+        said.seek(max(said.seek(0, os.SEEK_END) - _SAID, 0))
+        return subprocess.CompletedProcess(argv, process.returncode, output, said.read())
 
 
 def _read(done: subprocess.CompletedProcess[bytes], image: Path) -> bytes:
     if done.returncode:
         raise LauncherError(
-            f"The image {image} can't be read: it is damaged, or incomplete.",
+            f"The image {str(image)!r} can't be read: it is damaged, or incomplete.",
             why=_words(done),
             todo="Copy it again, or compare its SHA-256 with that of its maker.",
         )
@@ -175,9 +209,9 @@ def _read(done: subprocess.CompletedProcess[bytes], image: Path) -> bytes:
 
 
 def _words(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the last lines of what a program said."""
+    """Return the last lines of what a program said, which may quote names of files."""
     lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-    return "\n".join(lines[-4:])
+    return "\n".join(line if line.isprintable() else ascii(line)[1:-1] for line in lines[-4:])
 
 
 def _program(name: str) -> str:

@@ -40,7 +40,7 @@ def diff(context: click.Context, before: Path, after: Path, *, files: bool, as_j
       launcher diff old.squashfs new.squashfs
       launcher diff --files one.squashfs other.squashfs
       launcher diff --json old.squashfs new.squashfs | jq .packages
-      launcher run --no-default-view one.squashfs:/a other.squashfs:/b -- diff -r --no-dereference /a /b
+      launcher run --no-default-view a.squashfs:/a b.squashfs:/b -- diff -r --no-dereference /a /b
 
     Exit code, as of diff: 0 when nothing that counts differs, 1 when something does; 2 for a wrong command
     line, or a file that is no image or is damaged, 5 when what looks into images is not installed.
@@ -55,7 +55,7 @@ def diff(context: click.Context, before: Path, after: Path, *, files: bool, as_j
         # 1 says that images differ.
         raise UsageError(error.what, why=error.why, todo=error.todo) from None
     if as_json:
-        click.echo(json.dumps(_plain(found), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_plain(found), indent=2))
     else:
         _print(found)
     if not found.equal:

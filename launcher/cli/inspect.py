@@ -44,6 +44,8 @@ def inspect(image: Path, lock: Path | None, *, everything: bool, as_json: bool) 
       launcher inspect jupyterlab.squashfs --lock uenv/jupyterlab/requirements.txt
       launcher inspect --json jupyterlab.squashfs | jq .packages
 
+    That it was verified is claimed by the file beside it, which anybody could have written.
+
     Exit code 0, also for an image that is old; 1 if the file is no image or is damaged, 2 for a wrong
     command line, 3 when the lock has a mistake, 5 when what looks into images is not installed.
     """  # noqa: D301 - click's mark is the character itself
@@ -56,7 +58,7 @@ def inspect(image: Path, lock: Path | None, *, everything: bool, as_json: bool) 
     age = difference.age(found, lock) if lock else None
     old = below_floors((each.name, each.version) for each in found.packages)
     if as_json:
-        click.echo(json.dumps(_plain(found, age, old), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_plain(found, age, old), indent=2))
     else:
         _print(found, age, old, everything=everything)
 
@@ -67,7 +69,7 @@ def megabytes(size: int) -> str:
 
 
 def _print(image: Inspection, age: Age | None, old: Sequence[Old], *, everything: bool) -> None:
-    click.secho(str(image.path), bold=True)
+    click.secho(_named(image.path), bold=True)
     print_rows([row for row in _facts(image, age) if row[1]], indent="  ")
     for name, version, floor in old:
         text = f"{name} {version} is older than {floor.at_least}: {floor.because} ({floor.source})."
@@ -89,7 +91,7 @@ def _print(image: Inspection, age: Age | None, old: Sequence[Old], *, everything
 
 def _facts(image: Inspection, age: Age | None) -> list[tuple[str, str]]:
     verified, locked = image.verified, image.locked
-    needs = f"needs {_dotted(verified.glibc)}" if verified and verified.glibc else ""
+    needs = f"needs {_dotted(verified.glibc)}, by the file beside it" if verified and verified.glibc else ""
     built_for = f"built for {image.glibc}" if image.glibc else ""
     ran = "" if verified and verified.ran else ", but its programs were not run"
     compression = (
@@ -103,20 +105,28 @@ def _facts(image: Inspection, age: Age | None) -> list[tuple[str, str]]:
         ("unpacked", megabytes(image.unpacked)),
         ("architecture", image.arch),
         ("glibc", ", ".join(filter(None, (built_for, needs)))),
+        ("GPUs", "" if image.gpu is None else "built for them" if image.gpu else "not built for them"),
         ("Python", " ".join(filter(None, (image.python, image.interpreter)))),
         ("code-server", image.code_server),
         ("packages", str(len(image.packages) or "")),
-        ("verified", f"{verified.checks} checks held{ran}" if verified else ""),
+        ("verified", f"{verified.checks} checks held{ran}, by the file beside it" if verified else ""),
         ("locked", str(locked) if locked else ""),
         ("age", _told(image, age) if age else ""),
     ]
 
 
 def _told(image: Inspection, age: Age) -> str:
-    of = f"{shown_path(age.lock)} of {age.locked}"
+    of = f"{_named(shown_path(age.lock))} of {age.locked}"
     if not age.packages:
         return f"all packages are as in {of}"
     return f"{len(age.packages)} of {len(image.packages)} packages are other than in {of}"
+
+
+def _named(path: Path | str) -> str:
+    """Return a path as it can stand in one line."""
+    from launcher.yaml_file import shown  # noqa: PLC0415 - a base install may have no pydantic
+
+    return shown(str(path), 1000)
 
 
 def _room(image: Inspection) -> list[tuple[str, ...]]:
@@ -168,6 +178,7 @@ def _plain(image: Inspection, age: Age | None, old: Sequence[Old]) -> dict[str, 
         "interpreter": image.interpreter or None,
         "code_server": image.code_server or None,
         "glibc": image.glibc or None,
+        "gpu": image.gpu,
         "verified": verified
         and {
             "checks": verified.checks,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import Any
 
 import click
 
 from launcher.builder.mount import WAYS, command, session
-from launcher.errors import UsageError
+from launcher.errors import LauncherError, UsageError
 
 
 class _WithCommand(click.Command):
@@ -54,16 +55,34 @@ def run(context: click.Context, /, **given: Any) -> None:
     `squashfs-mount` and `uenv` (where uenv is installed), `squashfuse` (everybody, where /dev/fuse is open to
     all).
 
-    Exit code: that of the command; 127 if there is no such command, 125 if an image can't be mounted, 2 for a
-    wrong command line, 5 if this machine has no way to mount images.
+    Exit code: that of the command; 127 if there is no such command, 126 if it can't be started, 125 if an
+    image can't be read or mounted, 2 for a wrong command line, 5 if this machine has no way to mount images.
     """  # noqa: D301 - click's mark is the character itself
     argv = context.meta["launcher.argv"]
     if not argv:
         raise UsageError("No command is named.", todo="Put it last: launcher run IMAGE -- COMMAND")
     if given["no_default_view"] and given["views"]:
         raise UsageError("--view and --no-default-view exclude each other.")
+    try:
+        full = _command(argv, **given)
+        try:
+            os.execvp(full[0], full)  # noqa: S606 - it becomes the command
+        except OSError as error:
+            raise LauncherError("The command can't be started.", why=f"{error.strerror}.") from None
+    except LauncherError as error:
+        if error.exit_code == LauncherError.exit_code:
+            # As where mounting fails: 1 may be the command's.
+            error.exit_code = 125
+        raise
+
+
+def _command(argv: list[str], **given: Any) -> list[str]:
     images = session.described(given["images"])
+    machine = platform.machine()
+    for each in images:
+        if each.arch not in ("", machine):
+            # What such a program ends with, the shell's "Syntax error" among them, explains nothing.
+            click.echo(f"{each.name} is for {each.arch}: this machine, {machine}, can't run it.", err=True)
     named = [] if given["no_default_view"] else given["views"] and given["views"].split(",")
     changes = session.changes(images, session.views(images, named), os.environ)
-    full = command(session.mounted(images), argv, user=given["user"], how=given["how"], changes=changes)
-    os.execvp(full[0], full)  # noqa: S606 - it becomes the command
+    return command(session.mounted(images), argv, user=given["user"], how=given["how"], changes=changes)

@@ -101,6 +101,14 @@ def test_what_a_view_changes_counts(image):
     assert difference(before, after).metadata == (Change("view v", "A=1", "A=2"),)
 
 
+def test_for_which_machines_they_were_built_counts(image, monkeypatch):
+    before, after = (inspect(image(name))._replace(gpu=gpu) for name, gpu in (("a", False), ("b", True)))
+    looks = iter([before, after])
+    monkeypatch.setattr("launcher.builder.difference.inspect", lambda _: next(looks))
+    (tmp := after.path).write_bytes(tmp.read_bytes() + b"x")
+    assert difference(before.path, after.path).metadata == (Change("for GPUs", "no", "yes"),)
+
+
 def test_room_is_told_the_most_changed_first_and_does_not_count(image):
     before = image("a", [("one", "1.0", 10), ("two", "1.0", 10), ("same", "1.0", 10)])
     after = image("b", [("one", "1.0", 15), ("two", "1.0", 1000), ("same", "1.0", 10)])

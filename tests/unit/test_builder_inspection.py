@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def image(tmp_path):
         for path, content in files.items():
             file = tree / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content if isinstance(content, bytes) else content.encode())
+            file.write_bytes(content if isinstance(content, bytes) else os.fsencode(content))
         squashfs.pack(tree, tmp_path / f"{name}.squashfs", 0, "zstd")
         return tmp_path / f"{name}.squashfs"
 
@@ -239,23 +240,59 @@ def test_views_may_hold_anything(image):
 
 
 def test_what_an_image_says_can_be_printed(image):
-    red = "\x1b[31mred\u202e"
+    red = "\x1b[31mred\u202e\udcff\n"
     values = {"scalar": {"A": red}, "list": {"B": [{"op": "set", "value": [red]}]}}
     given = {"name": red, "mount": red, "description": red, "default-view": red}
     given["views"] = {red: {"description": red, "env": {"values": values}}}
     files = {**env(**given), **installed(red, "1.0", {}), f"{red}/a": "x"}
-    found = inspect(image(files))
+    path = image(files, red)
+    path.with_name(f"{red}.provenance.json").write_text("{}")
+    found = inspect(path)
     view = found.views[0]
     texts = [found.name, found.mount, found.description, found.default_view, view.name, view.description]
-    texts += [*view.changes, *found.rest, *(each.name for each in found.packages)]
+    texts += [*found.notes, *view.changes, *found.rest, *(each.name for each in found.packages)]
     assert all(each.isprintable() for each in texts)
 
 
-def test_files_that_are_too_large_are_not_read(image, monkeypatch):
-    monkeypatch.setattr("launcher.builder.inspection._LARGEST", 10)
-    found = inspect(image(env()))
+def test_a_description_of_more_than_1_mb_is_not_read(image):
+    found = inspect(image(env(more="x" * 1_000_000)))
     assert "meta/env.json is too large to be read." in found.notes
     assert not found.name
+
+
+def test_what_was_noted_of_packages_is_read_at_once(image, monkeypatch):
+    files = {}
+    for number in range(9):
+        files |= installed(f"p{number}", "1.0", {f"a{number}.py": "x" * number})
+    path = image(files)
+    reads = []
+    read = squashfs.read
+    monkeypatch.setattr(squashfs, "read", lambda *given, **how: reads.append(given) or read(*given, **how))
+    found = inspect(path)
+    assert len(reads) == 1
+    noted = len(files[f"{SITE}/p0-1.0.dist-info/RECORD"])
+    assert [each.size - noted for each in found.packages] == list(range(9))
+
+
+@pytest.mark.parametrize("limit", ["_MOST_AT_ONCE", "_LONGEST_NAMES"])
+def test_of_what_was_noted_no_more_is_read_than_is_sensible(image, monkeypatch, limit):
+    monkeypatch.setattr(f"launcher.builder.inspection.look.{limit}", 10)
+    found = inspect(image(installed("some", "1.0", {"a.py": "x"})))
+    assert [each.name for each in found.packages] == ["some"]
+    assert found.notes[-1].endswith("are too large to be read.")
+
+
+def test_a_fifo_beside_an_image_is_not_waited_for(image):
+    path = image(env())
+    os.mkfifo(path.with_name("image.provenance.json"))
+    assert "can't be understood" in inspect(path).notes[0]
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_an_image_tells_whether_it_was_built_for_gpus(image, definition, gpu):
+    definition["externalParameters"]["gpu"] = gpu
+    assert inspect(image({"meta/provenance.json": provenance.written(definition)})).gpu is gpu
+    assert inspect(image(env(), "other")).gpu is None
 
 
 def test_links_are_not_followed(tmp_path, image):

@@ -1,6 +1,7 @@
 """Which images a command line names, what a command finds of them, and how they get mounted."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,13 +59,53 @@ def test_an_image_without_a_description_needs_a_mount_point(tmp_path):
     plain = made(tmp_path, "plain")
     with pytest.raises(UsageError, match=r"Say it: .*plain.squashfs:/user-environment"):
         session.described([str(plain)])
-    assert session.described([f"{plain}:/there"]) == [(plain, "/there", "plain", {}, "")]
+    assert session.described([f"{plain}:/there"]) == [(plain, "/there", "plain", {}, "", "")]
 
 
-@pytest.mark.parametrize("mount", ["/a b", "/a,b", "/a/../b", "//", "/", "/a=b", "/a+b"])
-def test_mount_points_are_such_as_uenv_allows(toys, mount):
-    with pytest.raises(UsageError):
+ODD = ["/a b", "/a,b", "/a/../b", "/..", "//", "/a=b", "/a+b", "/a\n", "/\x1b[31m", "/\udcff"]
+SYSTEM = [
+    "/",
+    "/.",
+    "/tmp",
+    "/home/",
+    "/var",
+    "/usr",
+    "/usr/./local",
+    "/proc/1",
+    "/lib64/x",
+    "/run/uenv",
+    "/boot/a",
+]
+
+
+@pytest.mark.parametrize("mount", [*ODD, *SYSTEM])
+def test_what_hides_the_system_or_is_none_for_uenv_is_no_mount_point(toys, mount):
+    with pytest.raises(UsageError, match="No image can be mounted"):
         session.described([f"{toys}:{mount}"])
+
+
+@pytest.mark.parametrize("mount", ["/user-environment", "/tmp/x", "/var/tools", "/usrx", "/opt", "/home/a"])
+def test_any_other_place_is_a_mount_point(toys, mount):
+    assert session.described([f"{toys}:{mount}"])[0].mount == mount
+
+
+@pytest.mark.parametrize("mount", [*ODD, *SYSTEM, "relative", "../up", 7, ["/a"], "/a" * 1000 + "\x1b"])
+def test_an_image_that_wants_such_a_place_is_told_of_by_name(tmp_path, mount):
+    image = made(tmp_path, "odd", {"mount": mount})
+    with pytest.raises(
+        UsageError, match=r"odd.squashfs can't be mounted at .*, as its meta/env.json says"
+    ) as error:
+        session.described([str(image)])
+    assert error.value.what.isprintable()
+    assert len(error.value.what) < 500
+    assert session.described([f"{image}:/elsewhere"])[0].mount == "/elsewhere"
+
+
+@pytest.mark.parametrize("name", ["\x1b[31m", "two\nlines", "\ud800", "a,b", "a:b", ""])
+def test_names_that_uenv_does_not_allow_are_none(tmp_path, name):
+    told = {"name": name, "mount": "/odd", "default-view": name, "views": {name: view(), "plain": view()}}
+    (image,) = session.described([str(made(tmp_path, "odd", told))])
+    assert (image.name, list(image.views), image.default_view) == ("odd", ["plain"], "")
 
 
 def test_files_have_names_such_as_uenv_allows(toys):
@@ -83,10 +124,42 @@ def test_two_images_can_not_share_a_place(toys, tools):
         session.described([str(toys), f"{tools}:/toys/inner"])
 
 
-@pytest.mark.parametrize("told", ["{", "[]", "9" * 5000])
+@pytest.mark.parametrize("told", ["{", "[]", "9" * 5000, "[" * 100_000])
 def test_a_description_that_can_not_be_read_is_named(tmp_path, told):
     with pytest.raises(LauncherError, match=r"meta/env.json of .*odd.squashfs"):
         session.described([f"{made(tmp_path, 'odd', told)}:/odd"])
+
+
+def test_a_description_of_more_than_1_mb_is_refused(tmp_path):
+    large = made(tmp_path, "large", {"mount": "/large", "more": "x" * 1_000_000})
+    with pytest.raises(LauncherError, match="larger than 1,000,000 bytes"):
+        session.described([str(large)])
+
+
+def test_a_view_that_can_not_be_loaded_is_told_in_characters_that_can_be_printed(tmp_path):
+    odd = made(
+        tmp_path, "odd", {"mount": "/odd", "views": {"v": view({"list": {"\x1b\ud800\n" * 999: "x"}})}}
+    )
+    with pytest.raises(LauncherError) as error:
+        session.views(session.described([str(odd)]), ["v"])
+    assert error.value.why.isprintable()
+    assert len(error.value.why) < 500
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "directory"])
+def test_only_regular_files_are_images(tmp_path, make):
+    make(tmp_path / "odd")
+    with pytest.raises(LauncherError, match="no squashfs file"):
+        session.described([f"{tmp_path}/odd:/there"])
+    with pytest.raises(LauncherError, match="no regular file"):
+        command([Mounted(tmp_path / "odd", "/there")], ["true"])
+
+
+def test_images_whose_names_begin_with_a_dash_are_no_options(toys, monkeypatch):
+    toys.rename(toys.with_name("-help.squashfs"))
+    monkeypatch.chdir(toys.parent)
+    (image,) = session.described(["./-help.squashfs"])
+    assert image.image == toys.with_name("-help.squashfs")
 
 
 def test_default_views_are_loaded_unless_others_are_named(toys, tools):
@@ -102,7 +175,7 @@ def test_default_views_are_loaded_unless_others_are_named(toys, tools):
     [
         ("none", "There are toys:all, toys:bare, tools:all"),
         ("all", "toys:all or tools:all"),
-        ("x:all", "no view x:all"),
+        ("x:all", "no view 'x:all'"),
     ],
 )
 def test_a_view_is_one_of_one_image(toys, tools, named, words):
@@ -224,6 +297,5 @@ def test_a_machine_without_private_namespaces_says_what_is_missing(monkeypatch, 
 
 
 def test_the_script_is_plain_posix_shell():
-    script = Path(namespace.__file__).with_name("namespace.sh")
     linter = Path(sys.executable).with_name("shellcheck")
-    subprocess.run([linter, "-s", "sh", script], check=True)
+    subprocess.run([linter, "-s", "sh", Path(namespace.__file__).with_name("namespace.sh")], check=True)

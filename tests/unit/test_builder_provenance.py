@@ -1,6 +1,7 @@
 """What is said of how an image was made, inside of it and beside it."""
 
 import json
+import os
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -187,6 +188,9 @@ def hostile(document, *steps):
         ("subject", 0, "digest", "sha256", IMAGE[1:]),
         ("predicate", "runDetails", "launcher_buildKey", 7),
         ("predicate", "runDetails", "launcher_verified", "checks", "31"),
+        ("predicate", "runDetails", "launcher_verified", "checks", -1),
+        ("predicate", "runDetails", "launcher_verified", "checks", 10_001),
+        ("predicate", "runDetails", "launcher_verified", "checks", 10**4000),
         ("predicate", "buildDefinition", "buildType", "https://example.org/other"),
         ("predicate", "buildDefinition", "externalParameters", "arch", "\x1b[31mred"),
     ],
@@ -205,6 +209,13 @@ def test_what_is_no_object_is_refused(beside, content):
 def test_a_file_that_is_too_large_is_refused(beside):
     with pytest.raises(InvalidFile, match="larger than 4 MB"):
         provenance.read(beside(b" " * (provenance.LARGEST + 1)))
+
+
+def test_only_a_regular_file_is_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo"):
+        with pytest.raises(InvalidFile, match="no regular file"):
+            provenance.read(path)
 
 
 def test_what_is_wrong_is_told_in_signs_that_can_be_printed(recipe, beside):

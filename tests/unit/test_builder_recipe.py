@@ -148,3 +148,8 @@ def test_a_directory_that_is_none_is_refused(small, monkeypatch):
     monkeypatch.chdir(small)
     with pytest.raises(UsageError, match=r"image\.yaml"):
         find_recipe("../")
+
+
+def test_a_directory_that_can_not_be_looked_into_is_told(small):
+    with pytest.raises(UsageError, match="can't be looked into"):
+        find_recipe(f"{small}/{'x' * 300}")

@@ -1,6 +1,7 @@
 """Squashfs files: the same bytes from the same tree, and what they hold, whatever its names."""
 
 import os
+from pathlib import Path
 
 import pytest
 from support import program
@@ -74,6 +75,57 @@ def test_names_may_hold_anything(tree, name):
 def test_what_is_no_file_can_not_be_read(tree, path):
     with pytest.raises(FileNotFoundError):
         squashfs.read(packed(tree), path)
+
+
+def test_several_files_are_read_one_after_the_other(tree):
+    (tree / "-x").write_text("1")
+    (tree / "empty").write_text("")
+    assert squashfs.read(packed(tree), "-x", "empty", "bin/tool") == b"1#!/bin/sh\n"
+
+
+def test_no_more_is_read_than_was_asked_for(tree):
+    (tree / "bomb").write_bytes(bytes(50_000_000))
+    image = packed(tree)
+    assert squashfs.read(image, "bin/tool", most=10) == b"#!/bin/sh\n"
+    for path, most in (("bin/tool", 9), ("bomb", 1000)):
+        with pytest.raises(LauncherError, match=f"is larger than {most:,} bytes"):
+            squashfs.read(image, path, most=most)
+
+
+def test_an_image_of_too_many_files_is_not_listed(tree, monkeypatch):
+    monkeypatch.setattr("launcher.builder.squashfs._LONGEST_LIST", 50)
+    with pytest.raises(LauncherError, match="too many files"):
+        list(squashfs.entries(packed(tree)))
+
+
+def test_images_whose_names_begin_with_a_dash_are_no_options(tree, monkeypatch):
+    monkeypatch.chdir(packed(tree, "-help").parent)
+    assert squashfs.read(Path("-help"), "bin/tool") == b"#!/bin/sh\n"
+    assert len(list(squashfs.entries(Path("-help")))) == 5
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "directory"])
+def test_only_regular_files_are_images(tmp_path, make):
+    make(tmp_path / "odd")
+    (tmp_path / "link").symlink_to("odd")
+    for name in ("odd", "link"):
+        with pytest.raises(LauncherError, match="is no squashfs file"):
+            list(squashfs.entries(tmp_path / name))
+
+
+def test_links_to_images_are_images(tree):
+    (tree.parent / "link").symlink_to(packed(tree))
+    assert squashfs.read(tree.parent / "link", "bin/tool") == b"#!/bin/sh\n"
+
+
+def test_what_is_wrong_is_told_in_signs_that_can_be_printed(tree):
+    (tree / "\x1b[31m\udcff").write_bytes(os.urandom(300_000))
+    image = packed(tree, "\x1b[31m\udcff")
+    image.write_bytes(image.read_bytes()[:200_000])
+    for fails in (lambda: list(squashfs.entries(image)), lambda: squashfs.read(image, "\x1b[31m\udcff")):
+        with pytest.raises(LauncherError) as error:
+            fails()
+        assert str(error.value).replace("\n", "").isprintable()
 
 
 def test_a_damaged_image_is_told_from_a_whole_one(tree):

@@ -1,6 +1,7 @@
 """`launcher diff`: how two images differ, for people, programs and scripts."""
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -109,6 +110,28 @@ def test_what_is_no_image_does_not_end_as_images_that_differ(image, tmp_path):
     error = run(image("a"), path).exception
     assert isinstance(error, UsageError)
     assert error.exit_code == 2
+
+
+def test_what_is_told_can_be_printed_whatever_images_hold(image, tmp_path):
+    before, after = image("a"), image("b", mount="\x1b[31m\ud800\n\u202e")
+    (tmp_path / "b/\x1b[31m\udcff\n").touch()
+    squashfs.pack(tmp_path / "b", after, 0, "zstd")
+    for options in (("--files",), ("--files", "--json")):
+        done = run(*options, before, after)
+        assert done.exit_code == 1
+        assert done.output.encode().decode().replace("\n", "").isprintable()
+
+
+def test_names_that_begin_with_a_dash_are_no_options(image, tmp_path, monkeypatch):
+    image("a").rename(tmp_path / "-a")
+    image("b").rename(tmp_path / "-b")
+    monkeypatch.chdir(tmp_path)
+    assert run("--", "-a", "-b").output == "The images are the same, bit for bit.\n"
+
+
+def test_a_fifo_is_not_waited_for(image, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert isinstance(run(image("a"), tmp_path / "fifo").exception, UsageError)
 
 
 def test_there_is_no_colour_but_on_a_terminal(image):

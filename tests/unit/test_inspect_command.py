@@ -1,6 +1,8 @@
 """`launcher inspect`: what people and programs are told of an image."""
 
+import hashlib
 import json
+import os
 import sys
 
 import pytest
@@ -19,6 +21,8 @@ ENV = {
     "default-view": "v",
     "views": {"v": {"description": "In PATH", "env": {"values": VALUES}}},
 }
+# An escape sequence, half a character, and one that turns the direction of what follows.
+ODD = "\x1b[31m\ud800\n\u202e"
 LOCK = "# locked: 2026-11-22\nold==2.0 \\\n    --hash=sha256:{0}\ntornado==6.5.4 \\\n    --hash=sha256:{0}\n"
 
 
@@ -118,6 +122,68 @@ def test_programs_are_told_everything(image, lock):
     assert told["age"]["packages"][0] == {"name": "old", "image": "1.0", "lock": "2.0"}
     assert told["floors"][0]["at_least"] == "6.5.0"
     assert (told["code_server"], told["verified"]) == (None, None)
+
+
+def test_who_says_that_it_was_verified_is_told(image):
+    document = {"recipe": "r", "arch": "x86_64", "glibc": "2.31", "python": "3.11"}
+    definition = {
+        "buildType": "pkg:pypi/firecrest-launcher#launcher/builder",
+        "externalParameters": document,
+        "resolvedDependencies": [],
+    }
+    run_details = {
+        "launcher_buildKey": "ab" * 32,
+        "launcher_verified": {"checks": 31, "ran": True, "glibc": "2.28"},
+    }
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "subject": [{"name": "x", "digest": {"sha256": hashlib.sha256(image.read_bytes()).hexdigest()}}],
+        "predicate": {"buildDefinition": definition, "runDetails": run_details},
+    }
+    image.with_name("image.provenance.json").write_text(json.dumps(statement))
+    told = facts(run(image).output)
+    assert told["verified"] == "31 checks held, by the file beside it"
+    assert told["glibc"] == "needs 2.28, by the file beside it"
+
+
+@pytest.mark.parametrize(("gpu", "text"), [(True, "built for them"), (False, "not built for them")])
+def test_whether_it_is_for_gpus_is_told(make, gpu, text):
+    parameters = {"recipe": "r", "arch": "x86_64", "glibc": "2.31", "python": "3.11", "gpu": gpu}
+    definition = {
+        "buildType": "pkg:pypi/firecrest-launcher#launcher/builder",
+        "externalParameters": parameters,
+        "resolvedDependencies": [],
+    }
+    image = make({"meta/provenance.json": json.dumps(definition)})
+    assert facts(run(image).output)["GPUs"] == text
+    assert json.loads(run(image, "--json").output)["gpu"] is gpu
+
+
+def test_what_is_told_can_be_printed_whatever_an_image_holds(make):
+    view = {"description": ODD, "env": {"values": {"scalar": {"A": ODD}, "list": {"B": ODD}}}}
+    env = dict.fromkeys(("name", "mount", "description", "default-view"), ODD) | {"views": {ODD: view}}
+    name = ODD.replace("\ud800", "\udcff")
+    image = make(
+        {"meta/env.json": json.dumps(env), f"{name}/a": "x", f"{SITE}/{name}-1.dist-info/RECORD": ""}
+    )
+    image = image.rename(image.with_name(f"{name}.squashfs"))
+    for options in ((), ("--json",)):
+        done = run(image, *options)
+        assert done.exit_code == 0
+        assert done.output.encode().decode().replace("\n", "").isprintable()
+    assert json.loads(done.output)["path"] == str(image)
+
+
+def test_names_that_begin_with_a_dash_are_no_options(image, monkeypatch):
+    image.rename(image.with_name("-help"))
+    monkeypatch.chdir(image.parent)
+    assert facts(run("--", "-help").output)["name"] == "somebodys"
+
+
+def test_a_fifo_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert type(run(tmp_path / "fifo").exception) is LauncherError
 
 
 def test_there_is_no_colour_but_on_a_terminal(image):

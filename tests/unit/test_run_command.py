@@ -1,15 +1,18 @@
 """`launcher run`: what it takes, and what it becomes."""
 
+import errno
 import importlib
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
 from support import program
 
 from launcher.builder import squashfs
+from launcher.builder.mount import WAYS
 from launcher.cli.run import run
-from launcher.errors import UsageError
+from launcher.errors import LauncherError, UsageError
 
 
 @pytest.fixture
@@ -48,6 +51,28 @@ def invoked(*arguments):
     return CliRunner().invoke(run, arguments)
 
 
+def test_an_image_for_other_processors_is_told_and_its_files_can_be_looked_at(tmp_path, image, ran):
+    other = {"x86_64": "aarch64"}.get(os.uname().machine, "x86_64")
+    told = json.dumps({"externalParameters": {"arch": other}})
+    (tmp_path / "tree/meta/provenance.json").write_text(told)
+    squashfs.pack(tmp_path / "tree", tmp_path / "other.squashfs", 0, "zstd")
+    done = invoked(str(tmp_path / "other.squashfs"), "--", "ls")
+    assert done.exit_code == 0
+    assert f"toys is for {other}: this machine, {os.uname().machine}, can't run it." in done.output
+    assert len(ran) == 1
+    assert "can't run it" not in invoked(image, "--", "ls").output
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["{}", "[]", "null", '{"externalParameters": 3}', "\xff", '{"externalParameters": {"arch": ["x"]}}'],
+)
+def test_what_an_image_says_of_its_processors_may_be_nonsense(tmp_path, image, ran, told):
+    (tmp_path / "tree/meta/provenance.json").write_text(told)
+    squashfs.pack(tmp_path / "tree", tmp_path / "other.squashfs", 0, "zstd")
+    assert invoked(str(tmp_path / "other.squashfs"), "--", "ls").output == ""
+
+
 def test_what_follows_the_dashes_is_the_command(image, ran):
     assert (
         invoked(image, "--with", "uenv", "--user", "nobody", "--", "ls", "--view", "--", "-l").exit_code == 0
@@ -79,6 +104,26 @@ def test_views_are_the_default_ones_unless_told_otherwise(image, ran, options, c
 def test_a_command_line_without_sense_is_refused(image, ran, arguments):
     assert isinstance(invoked(image, *arguments).exception, UsageError)
     assert not ran
+
+
+def test_what_is_no_image_ends_as_one_that_can_not_be_mounted(ran, tmp_path):
+    (tmp_path / "text").write_text("text")
+    os.mkfifo(tmp_path / "fifo")
+    for how in WAYS:
+        for name in ("text", "fifo", "."):
+            error = invoked(f"{tmp_path}/{name}:/there", "--with", how, "--", "ls").exception
+            assert type(error) is LauncherError
+            assert error.exit_code == 125
+            assert "is no squashfs file" in error.what
+
+
+def test_a_command_that_can_not_be_started_ends_without_a_traceback(image, ran, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.E2BIG, "Argument list too long")
+
+    monkeypatch.setattr(importlib.import_module("launcher.cli.run").os, "execvp", fails)
+    error = invoked(image, "--", "ls").exception
+    assert (error.exit_code, error.why) == (125, "Argument list too long.")
 
 
 def test_it_needs_an_image(ran):

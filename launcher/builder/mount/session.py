@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from launcher.builder import squashfs
+from launcher.builder import description
+from launcher.builder.mount.place import placed
 from launcher.builder.mount.ways import Mounted
 from launcher.errors import LauncherError, UsageError
 from launcher.view import Patch
 
 _PATH = re.compile(r"[A-Za-z0-9_./-]+")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _WORDS = "letters, digits, '_', '.', '/' and '-'"
 
 
@@ -24,9 +25,10 @@ class Described(NamedTuple):
     Attributes:
         image: The squashfs file.
         mount: Where it is to be mounted.
-        name: The name that it gives itself, or that of its file.
-        views: Name → view, in the form of `meta/env.json`.
+        name: The name that it gives itself, or that of its file where that is none for uenv.
+        views: Name → view, in the form of `meta/env.json`; those that uenv could name.
         default_view: The view that is loaded where none is named, or empty.
+        arch: The processors that it was built for, or empty.
     """
 
     image: Path
@@ -34,6 +36,7 @@ class Described(NamedTuple):
     name: str
     views: dict[str, Any]
     default_view: str
+    arch: str
 
 
 class View(NamedTuple):
@@ -110,49 +113,49 @@ def _described(named: str) -> Described:
     if not colon or not mount.startswith("/"):
         file, mount = named, ""
     image = Path(os.path.abspath(file))  # noqa: PTH100 - pathlib keeps `..`
-    if not image.is_file() and not file.startswith((".", "/")):
+    if not image.exists() and not file.startswith((".", "/")):
         raise UsageError(
-            f"There is no file {file}.",
+            f"There is no file {file!r}.",
             todo="It takes squashfs files; where uenv is installed, `uenv run` takes labels.",
         )
-    for path in (str(image), mount or "/"):
-        if not _PATH.fullmatch(path) or "/../" in f"{path}/":
-            raise UsageError(
-                f"The path {path!r} can't be used.", why=f"uenv allows {_WORDS} in it, and no step up."
-            )
-    told = _description(image)
-    mount = os.path.normpath(mount or str(told.get("mount") or "")) if mount or told.get("mount") else ""
-    if not mount:
-        raise UsageError(
-            f"The image {image.name} does not say where it belongs.",
-            todo=f"Say it: {file}:/user-environment.",
-        )
-    if not _PATH.fullmatch(mount) or not re.match("/[^/]", mount):
-        raise UsageError(f"An image can't be mounted at {mount!r}.")
-    known = told.get("views")
-    known = known if isinstance(known, dict) else {}
+    if not _PATH.fullmatch(str(image)):
+        raise UsageError(f"The path {str(image)!r} can't be used.", why=f"uenv allows {_WORDS} in it.")
+    told = description.read(image)
+    views = told.get("views")
+    known = (
+        {name: view for name, view in views.items() if _NAME.fullmatch(name)}
+        if isinstance(views, dict)
+        else {}
+    )
     default = told.get("default-view")
     name = told.get("name")
     return Described(
         image,
-        mount,
-        name if isinstance(name, str) and name else image.name.partition(".")[0],
+        _mount(image, mount, told.get("mount")),
+        name if isinstance(name, str) and _NAME.fullmatch(name) else image.name.partition(".")[0],
         known,
         default if isinstance(default, str) and default in known else "",
+        description.arch(image),
     )
 
 
-def _description(image: Path) -> dict[str, Any]:
-    """Return an image's `meta/env.json`; it may have none."""
+def _mount(image: Path, named: str, told: object) -> str:
+    """Return where an image is to be mounted: as the command line says, or else the image."""
+    if not (named or told):
+        raise UsageError(
+            f"The image {image.name} does not say where it belongs.",
+            todo=f"Say it: {image}:/user-environment.",
+        )
     try:
-        told = json.loads(squashfs.read(image, "meta/env.json"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError) as error:
-        raise LauncherError(f"The meta/env.json of {image} can't be read.", why=f"{error}.") from None
-    if not isinstance(told, dict):
-        raise LauncherError(f"The meta/env.json of {image} can't be read.", why="It is no JSON object.")
-    return told
+        return placed(named or told)
+    except ValueError as error:
+        if named:
+            raise UsageError(f"No image can be mounted at {named!r:.200}.", why=str(error)) from None
+        raise UsageError(
+            f"{image.name} can't be mounted at {told!r:.200}, as its {description.PATH} says.",
+            why=str(error),
+            todo=f"Name another place: {image}:/user-environment.",
+        ) from None
 
 
 def _named_view(images: Sequence[Described], named: str) -> View:
@@ -162,9 +165,11 @@ def _named_view(images: Sequence[Described], named: str) -> View:
         return _view(having[0], view)
     if having:
         which = " or ".join(f"{each.name}:{view}" for each in having)
-        raise UsageError(f"Several images have a view {view}.", todo=f"Name the image, too: {which}.")
+        raise UsageError(f"Several images have a view {view!r}.", todo=f"Name the image, too: {which}.")
     there = ", ".join(f"{each.name}:{view}" for each in images for view in each.views)
-    raise UsageError(f"There is no view {named}.", why=f"There are {there}." if there else "There are none.")
+    raise UsageError(
+        f"There is no view {named!r}.", why=f"There are {there:.1000}." if there else "There are none."
+    )
 
 
 def _view(image: Described, name: str) -> View:
@@ -174,6 +179,7 @@ def _view(image: Described, name: str) -> View:
         patch = Patch.read(environment.get("values", {}) if isinstance(environment, dict) else {})
     except ValueError as error:
         raise LauncherError(
-            f"The view {name} of {image.image} can't be loaded.", why=f"meta/env.json: {error}."
+            f"The view {name} of {image.image} can't be loaded.",
+            why=f"{description.PATH}: {str(error)!r:.300}",
         ) from None
     return View(image, name, patch)

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import signal
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -191,6 +192,9 @@ def _without_views() -> list[str]:
 
 def _check_readable(image: Path) -> None:
     try:
+        # Who opens a FIFO may wait for ever.
+        if not stat.S_ISREG(image.stat().st_mode):
+            raise LauncherError(f"{str(image)!r} is no squashfs file.", why="It is no regular file.")
         image.open("rb").close()
     except OSError as error:
-        raise LauncherError(f"Can't read the image {image}.", why=f"{error.strerror}.") from None
+        raise LauncherError(f"Can't read the image {str(image)!r}.", why=f"{error.strerror}.") from None
