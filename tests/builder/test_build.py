@@ -37,6 +37,18 @@ MACHINE = platform.machine()
 EXPECTED = {"x86_64": 62, "aarch64": 183}
 """`e_machine` of ELF files."""
 
+# The Python that runs the tests may lie in root's home, which others can't enter.
+OPEN_HOME = """
+mkdir "$1"
+mount --rbind /root "$1"
+mount -t tmpfs -o mode=755 none /root
+for each in "$1"/* "$1"/.[!.]*; do
+    [ ! -d "$each" ] || { mkdir "/root/${each##*/}"; mount --rbind "$each" "/root/${each##*/}"; }
+done
+shift
+exec "$@"
+"""
+
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not shutil.which("apt-get"), reason="the pinned Pythons come from Debian"),
@@ -115,14 +127,18 @@ def test_the_same_recipe_gives_the_same_bytes_elsewhere_and_later(first, place, 
     assert second["verified"]["ran"]
 
 
-def test_an_ordinary_user_makes_the_same_bytes(first, place):
+def test_an_ordinary_user_makes_the_same_bytes(first, place, tmp_path):
     if os.geteuid():
         pytest.skip("it is one already")
     if not shutil.which("squashfuse"):
         missing("squashfuse is not installed", "as root: apt-get install squashfuse")
-    for each in (place.output, place.cache):
+    wheels = place.cache / "wheels"
+    wheels.unlink()
+    shutil.copytree(KEPT / "wheels", wheels)
+    for each in (place.output, place.cache, wheels, *wheels.rglob("*")):
         os.chown(each, 4711, 4711)
-    user = ("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "--")
+    home = ("unshare", "--mount", "sh", "-euc", OPEN_HOME, "sh", str(tmp_path / "home"))
+    user = (*home, "setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "--")
     fuse = Path("/dev/fuse")
     mode = fuse.stat().st_mode & 0o777
     fuse.chmod(0o666)
@@ -256,7 +272,7 @@ def test_a_full_disk_is_said_in_words_and_nothing_half_made_stays(first, place, 
     size = int(trees * tree_size(first) + images * first["size"])
     links = "".join(f"ln -s {KEPT}/{name} {disk}/{name}\n" for name in ("interpreters", "wheels"))
     script = (
-        f"mount -t tmpfs -o size={size} small {disk}\n{links if full == 'cache' else ''}"
+        f"mount -t tmpfs -o mode=755,size={size} small {disk}\n{links if full == 'cache' else ''}"
         f'"$@"; code=$?; find {place.output} {place.cache}/work >&2; exit $code'
     )
     done = place.run(through=("unshare", "--mount", "sh", "-c", script, "sh"))
