@@ -16,8 +16,8 @@ as simple as::
     checks.main()
 
 A check returns what is worth telling, or nothing; it raises `checks.Failed`, or anything else, where
-something does not hold. Each check prints a line of JSON: `name`, `ok`, `text` and `seconds`. The first line
-holds `known`, what `checks.main` was told.
+something does not hold. What it prints goes to standard error. Each check makes a line of JSON: `name`, `ok`,
+`text` and `seconds`. The first line holds `known`, what `checks.main` was told, and the number of `checks`.
 """
 
 from __future__ import annotations
@@ -221,11 +221,10 @@ def main(known: Sequence[str] = ()) -> None:
     Args:
         known: Patterns of paths below the mount where what looks like a secret is none.
     """
-    print(json.dumps({"known": list(known)}), flush=True)
-    _run(_CHECKS[_SHARED:])
+    _run(_CHECKS[_SHARED:], known)
 
 
-def _run(checks: Sequence[_Check]) -> None:
+def _run(checks: Sequence[_Check], known: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Verify an image.")
     parser.add_argument(
         "--mount", default=os.path.abspath(f"{sys.path[0]}/../.."), help="where it is mounted"
@@ -240,15 +239,20 @@ def _run(checks: Sequence[_Check]) -> None:
     given = parser.parse_args()
     image = Image(given.mount, given.prefix, given.build_paths, given.known, given.through)
     wanted = [each for each in checks if each.needs <= given.needs]
-    # Most of the time is that of the programs that are started.
-    with ThreadPoolExecutor(2) as pool:
-        good = [_told(each) for each in pool.map(functools.partial(_ran, image), wanted)]
-    sys.exit(not all(good))
+    with contextlib.redirect_stdout(sys.stderr):
+        if known is not None:
+            _tell({"known": list(known), "checks": len(wanted)})
+        good = True
+        # Most of the time is that of the programs that are started.
+        with ThreadPoolExecutor(2) as pool:
+            for result in pool.map(functools.partial(_ran, image), wanted):
+                _tell(result)
+                good &= result["ok"]
+    sys.exit(not good)
 
 
-def _told(result: dict[str, Any]) -> bool:
-    print(json.dumps(result), flush=True)
-    return bool(result["ok"])
+def _tell(line: dict[str, Any]) -> None:
+    print(json.dumps(line), file=sys.__stdout__, flush=True)
 
 
 def _ran(image: Image, which: _Check) -> dict[str, Any]:
@@ -257,7 +261,7 @@ def _ran(image: Image, which: _Check) -> dict[str, Any]:
         text, good = which.function(image), True
     except Failed as error:
         text, good = str(error), False
-    except Exception as error:  # noqa: BLE001 - the other checks are run all the same
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the other checks are run all the same
         text, good = f"{type(error).__name__}: {error}", False
     seconds = round(time.monotonic() - begin, 2)
     return {"name": which.name, "ok": good, "text": str(text or ""), "seconds": seconds}
@@ -374,17 +378,18 @@ _COMPILED = {name: (sign, re.compile(pattern)) for name, (sign, pattern) in _SEC
 
 @check("no secret and no path of the build machine remains")
 def _nothing_private(image: Image) -> None:
-    found = [(path, "is somebody's own") for path in image.names if os.path.basename(path) in _PRIVATE]
+    secret = [(path, "is somebody's own") for path in image.names if os.path.basename(path) in _PRIVATE]
+    found = []
     for path, status in image.names.items():
         if stat.S_ISREG(status.st_mode):
             content = _read(path)
-            found += [(path, f"holds {each}") for each in _secrets(os.path.basename(path), content)]
+            secret += [(path, f"holds {each}") for each in _secrets(os.path.basename(path), content)]
         elif stat.S_ISLNK(status.st_mode):
             content = os.fsencode(os.readlink(path))
         else:
             continue
         found += [(path, f"holds {each}") for each in image.build_paths if os.fsencode(each) in content]
-    _refuse(image, [(path, text) for path, text in found if not _is_known(image, path)])
+    _refuse(image, [*((path, text) for path, text in secret if not _is_known(image, path)), *found])
 
 
 def _is_known(image: Image, path: str) -> bool:
@@ -445,7 +450,9 @@ def _uncompiled(image: Image, path: str) -> str:
     try:
         head = _read(f"{directory}/__pycache__/{name[:-3]}.{tag}.pyc", 16)
     except FileNotFoundError:
-        return "is not compiled" if tag == sys.implementation.cache_tag and _compiles(source) else ""
+        # Another Python may compile what this one does, or not; but hardly none of a directory's modules.
+        others = tag != sys.implementation.cache_tag and glob.glob(f"{glob.escape(directory)}/*/*.{tag}.pyc")
+        return "is not compiled" if not others and _compiles(source) else ""
     if tag == sys.implementation.cache_tag and head[:4] != importlib.util.MAGIC_NUMBER:
         return "is compiled for another Python"
     if head[4:8] != b"\1\0\0\0":
@@ -456,7 +463,7 @@ def _uncompiled(image: Image, path: str) -> str:
 
 
 def _compiles(source: bytes) -> bool:
-    """Tell whether a module is one for this Python; what another one compiles this one can't know."""
+    """Tell whether a module is one for this Python."""
     try:
         compile(source, "", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):

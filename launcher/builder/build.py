@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,10 +60,13 @@ def build(order: Order, progress: Progress) -> Built:
         LauncherError: If it can't be built: `InvalidFile`, `UsageError`, `MissingPart`, `BuildFailed`.
         CheckFailed: If it does not pass.
     """
+    umask = os.umask(0o022)
     try:
         return _built(order, progress)
     except OSError as error:
         raise BuildFailed("The image could not be built.", why=words(error)) from error
+    finally:
+        os.umask(umask)
 
 
 def _built(order: Order, progress: Progress) -> Built:
@@ -140,8 +144,9 @@ class _Job:
         """Return what is said of the image that is there, if it is whole and made from the same."""
         try:
             claim = provenance.read(provenance.beside(self.output, "provenance"))
-            bill = provenance.beside(self.output, "sbom.cdx").is_file()
-            same = bill and claim.build_key == self.key and sha256_of(self.output) == claim.sha256
+            same = claim.build_key == self.key and sha256_of(self.output) == claim.sha256
+            bill = provenance.beside(self.output, "sbom.cdx").read_bytes() if same else b""
+            same = same and bill == squashfs.read(self.output, "meta/sbom.cdx.json")
         except (OSError, InvalidFile):
             return None
         return claim if same else None
@@ -191,6 +196,8 @@ class _Job:
 
     def _try_out(self, work: Path) -> None:
         """Find out what this machine lacks before anything takes long: with an image of nothing."""
+        with tempfile.TemporaryFile(dir=self.output.parent):
+            pass
         mount = self.order.recipe.image.mount
         with tempfile.TemporaryDirectory(dir=work) as directory:
             nothing, image = Path(directory, "nothing"), Path(directory, "nothing.squashfs")
@@ -288,7 +295,7 @@ class _Job:
             raise CheckFailed(
                 "The image did not pass.",
                 why="\n".join(f"{each.name}: {each.text}" for each in report.checks if not each.ok),
-                todo=f"It has no name yet; look into it: launcher run {failed} -- /bin/sh",
+                todo=f"It has no name yet; look into it: launcher run {shlex.quote(str(failed))} -- /bin/sh",
             )
         return provenance.Verified(len(report.checks), report.ran, report.glibc)
 

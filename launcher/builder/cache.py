@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def cache_directory(given: Path | None = None) -> Path:
 def open_cache(given: Path | None) -> Path:
     """Return the directory of the cache, which is there then, and in which nobody else can change a thing.
 
-    What lies in it goes into images.
+    What lies in it goes into images. (What a build makes there, it makes with a umask of its own.)
 
     Args:
         given: As of `cache_directory`.
@@ -48,25 +49,28 @@ def open_cache(given: Path | None) -> Path:
     """
     cache = cache_directory(given)
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-    found = cache.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise BuildFailed(
-            f"Others can write to the cache {cache}.",
-            why="What lies in it goes into images.",
-            todo="Name a directory of your own, --cache, or take their rights away: chmod go-w",
-        )
+    for path in (cache, *cache.iterdir(), *cache.glob("work/*")):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o022:
+                raise BuildFailed(
+                    f"Others can write to the cache: {path}.",
+                    why="What lies in it goes into images.",
+                    todo="Name a directory of your own, --cache, or take their rights away: "
+                    f"chmod -R go-w {shlex.quote(str(cache))}",
+                )
     return cache
 
 
 def keep(path: Path, digest: str) -> None:
     """Note the digest of a finished step, by which the next build knows it again."""
-    path.with_name(f"{path.name}.digest").write_text(digest)
+    path.with_name(f"{path.name}.digest").write_bytes(digest.encode())
 
 
 def kept(path: Path, digest_of: Callable[[Path], str]) -> bool:
     """Tell whether a finished step is there as it was when it was finished; remove it if it is not."""
     note = path.with_name(f"{path.name}.digest")
-    if path.exists() and note.is_file() and note.read_text() == digest_of(path):
+    if path.exists() and note.is_file() and note.read_bytes() == digest_of(path).encode():
         return True
     remove(note)
     remove(path)

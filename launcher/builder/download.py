@@ -30,6 +30,9 @@ _NOT_REACHED = re.compile(
 )
 
 
+_REFUSED = re.compile(r"\b(401|403|407) ")
+
+
 def download(pins: list[Pin], target: Target, python_full: str, directory: Path) -> list[Path]:
     """Download the wheels of packages, one of each.
 
@@ -46,8 +49,15 @@ def download(pins: list[Pin], target: Target, python_full: str, directory: Path)
         BuildFailed: If a package has no wheel that fits, or can't be downloaded.
         MissingPart: If pip is not installed.
     """
+    names = platforms(target.arch, target.glibc)
+    if not names:
+        oldest = dotted((2, _OLDEST_GLIBC[target.arch]))
+        raise BuildFailed(
+            f"There are no wheels for {target.arch} with glibc {dotted(target.glibc)}.",
+            why=f"The oldest that wheels are built for is {oldest}.",
+        )
     directory.mkdir()
-    done = _pip(pins, platforms(target.arch, target.glibc), python_full, directory)
+    done = _pip(pins, names, python_full, directory)
     if done.returncode:
         raise _failure(done, pins, target, python_full, directory)
     return sorted(directory.glob("*.whl"))
@@ -100,13 +110,19 @@ def _failure(
             "pip is not installed.", todo="Install it: pip install 'firecrest-launcher[build]'"
         )
     said = f"{done.stdout}\n{done.stderr}"
-    if skipped := _NOT_REACHED.search(said):
+    if (skipped := _NOT_REACHED.search(said)) and _REFUSED.search(skipped[0]):
+        return BuildFailed(
+            "The index of packages refuses to answer.",
+            why=_quoted(skipped[0]),
+            todo="Give pip what opens it: in pip.conf, or in ~/.netrc.",
+        )
+    if skipped:
         return BuildFailed(
             "The index of packages can't be reached.",
             why=_quoted(skipped[0]),
             todo="What is downloaded already is kept: build again once it can, or name an index in pip.conf.",
         )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    errors = re.findall(r"(?m)^ERROR: .*(?:\n +\S.*)*", done.stderr)
     why = _quoted((errors or [done.stderr.strip()])[0])
     found = _NONE_FITS.search(said)
     pin = next((each for each in pins if found and each.name == canonicalize_name(found[1])), None)
@@ -129,7 +145,7 @@ def _failure(
 
 
 def _quoted(line: str) -> str:
-    return f"pip says: {line.removeprefix('ERROR: ').strip()[:500]}"
+    return f"pip says: {line.removeprefix('ERROR: ').strip()[:800]}"
 
 
 def _newer_glibc(pin: Pin, target: Target, python_full: str, directory: Path) -> str:

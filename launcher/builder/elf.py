@@ -84,7 +84,7 @@ def _facts(file: ELFFile) -> Facts:
                 if tag.entry.d_tag in _WITH_TEXT
             ]
             needed += [text for kind, text in texts if kind == "DT_NEEDED"]
-            rpath += [each for kind, text in texts if kind != "DT_NEEDED" for each in text.split(":")]
+            rpath += [each for kind, text in texts if kind != "DT_NEEDED" for each in text.split(":") if text]
         elif isinstance(section, GNUVerNeedSection):
             versions += [
                 version

@@ -74,6 +74,11 @@ class ViewPart(Part):
         for position, name in enumerate(self.unset):
             if not _VARIABLE_NAME.fullmatch(name):
                 yield ("unset", position), "is no name of a variable"
+            elif name in {*self.prepend, *self.append, *self.set}:
+                yield ("unset", position), "is set or changed, too"
+        for name in self.set:
+            if name in {*self.prepend, *self.append}:
+                yield ("set", name), "is a list that is prepended or appended to, too"
 
     def values(self, mount: str) -> dict[str, Any]:
         """Return `env.values` of `meta/env.json`: https://github.com/eth-cscs/uenv (`src/uenv/meta.cpp`)."""

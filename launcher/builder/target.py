@@ -43,7 +43,7 @@ def glibc_version(text: str) -> tuple[int, int]:
     Raises:
         UsageError: If it is none.
     """
-    found = re.fullmatch(r"(\d{1,3})\.(\d{1,3})", text)
+    found = re.fullmatch(r"(2)\.(\d{1,3})", text)
     if not found:
         raise UsageError(
             f"{text!r} is not a version of glibc.", todo="Give it as 2.31: `ldd --version` tells it."

@@ -22,6 +22,7 @@ from launcher.builder.mount.namespace import found
 from launcher.builder.progress import Progress
 from launcher.builder.recipe import Recipe, recipes_directory
 from launcher.builder.target import Target, dotted
+from launcher.errors import MissingPart
 from launcher.yaml_file import shown
 
 _TIMEOUT = 1800.0
@@ -89,9 +90,6 @@ class _Starter(NamedTuple):
     user: str | None
 
 
-_LOOKING = _Starter(_LOOK, (sys.executable,), (), None)
-
-
 def verify(
     image: Path,
     recipe: Recipe,
@@ -115,7 +113,7 @@ def verify(
         user: The account that tries it; without it `nobody` where this process is root's.
 
     Raises:
-        MissingPart: If this machine can't mount images.
+        MissingPart: If this machine can't mount images, or has no Python that whoever tries it can run.
         LauncherError: If the image can't be read.
     """
     progress.step("Verifying the image")
@@ -145,7 +143,11 @@ def _starter(
             return _Starter(needs, (*through, python), through, user), []
         errors = _last_lines(tried.stderr)
     failed = [] if target.foreign else [Check("the image's Python starts", ok=False, text=errors)]
-    return _LOOKING, failed
+    # The one that this runs with may lie where that account may not look.
+    for python in (sys.executable, "/usr/bin/python3"):
+        if not _run(images, (python, "-I", "-c", ""), user).returncode:
+            return _Starter(_LOOK, (python,), (), user), failed
+    raise MissingPart(f"This machine has no Python that {user} can run.", todo="Install python3.")
 
 
 def _recipes_own(
@@ -160,9 +162,12 @@ def _recipes_own(
     options = [f"--needs={starter.needs}", *(f"--through={each}" for each in starter.through)]
     argv = (*starter.python, "-E", "-s", "-B", script, *_where(images, recipe), *options)
     done = _run(images, argv, starter.user)
-    known, lines = _known(done.stdout.decode(errors="replace").splitlines())
+    known, count, lines = _known(done.stdout.decode(errors="replace").splitlines())
     checks = [_check(line) for line in lines]
-    if done.returncode not in (0, 1) or (done.returncode and all(each.ok for each in checks)):
+    if count not in (None, len(checks)):
+        text = f"It ended after {len(checks)} of {count} checks.\n{_last_lines(done.stderr)}"
+        checks.append(Check("meta/recipe/verify", ok=False, text=text.strip()))
+    elif done.returncode not in (0, 1) or (done.returncode and all(each.ok for each in checks)):
         text = f"It ended with {done.returncode}.\n{_last_lines(done.stderr)}"
         checks.append(Check("meta/recipe/verify", ok=False, text=text.strip()))
     elif not done.stdout.strip():
@@ -205,13 +210,15 @@ def _programs(images: list[Mounted], target: Target) -> tuple[Check, tuple[int, 
     return check, (highest[0], highest[1]) if highest else None
 
 
-def _known(lines: list[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Take off the line that `checks.main` begins with: patterns of paths."""
+def _known(lines: list[str]) -> tuple[tuple[str, ...], int | None, list[str]]:
+    """Take off the line that `checks.main` begins with: patterns of paths, and the number of checks."""
     try:
-        told = json.loads(lines[0])["known"]
+        told = json.loads(lines[0])
+        known, count = told["known"], told["checks"]
     except (ValueError, TypeError, LookupError, RecursionError):
-        return (), lines
-    return tuple(map(str, told)) if isinstance(told, list) else (), lines[1:]
+        return (), None, lines
+    patterns = [str(each) for each in known if str(each).isprintable()] if isinstance(known, list) else []
+    return tuple(patterns), count if isinstance(count, int) else -1, lines[1:]
 
 
 def _check(line: str) -> Check:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,10 +129,10 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
     RECIPE is the name of a recipe that comes with the launcher, or the path of a directory with an
     image.yaml; --check takes several, or none for all that come with the launcher.
 
-    The image is put together from the recipe's lock, a Python that it pins, and wheels. Then the recipe's
-    `verify` runs it and looks at it, and it gets its name only if it passes. Beside it lie its SBOM and its
-    provenance. The same lock and Python give the same bytes. What was built already is kept, and what was
-    interrupted goes on.
+    The image is put together from the recipe's lock, a Python that it pins, and wheels. Then it is mounted,
+    looked at, and run by the recipe's `verify`, and it gets its name only if it passes. Beside it lie its
+    SBOM and its provenance. The same lock and Python give the same bytes. What was built already is kept, and
+    what was interrupted goes on with the last step that it had not finished.
 
     \b
     Examples:
@@ -139,8 +142,9 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
       launcher build uenv ./my-recipe --arch aarch64 --glibc 2.31
       launcher build uenv --check
 
-    Exit code 0 when the image is there, 2 for a wrong command line, 3 when a recipe has a mistake, 5 when
-    something is not installed, 7 when the image did not pass, 10 when it could not be built.
+    Exit code 0 when the image is there, 1 if it was interrupted, 2 for a wrong command line, 3 when a recipe
+    has a mistake, 5 when something is not installed, 7 when the image did not pass, 10 when it could not be
+    built.
     """  # noqa: D301 - click's mark is the character itself
     with builds_images():
         from launcher.builder.recipe import find_recipe  # noqa: PLC0415 - a base install may have no pydantic
@@ -158,12 +162,25 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
     with builds_images():
         from launcher.builder.build import build as make  # noqa: PLC0415 - as above
     order = _order(find_recipe(recipes[0]), given)
-    with ShownProgress() as progress:
+    with _ended_as_by_ctrl_c(), ShownProgress() as progress:
         built = make(order, progress)
     if as_json:
         click.echo(json.dumps(built.plain(), indent=2))
     else:
         _tell(built)
+
+
+@contextlib.contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Have other signals, too, end what was started, with what it has mounted."""
+    signals = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
+    for each in signals:
+        signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for each in signals:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _order(directory: Path, given: dict[str, Any]) -> Order:

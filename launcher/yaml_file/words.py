@@ -64,13 +64,13 @@ class Words(NamedTuple):
             close = self.close_key(detail)
             hint = f"did you mean {close}?" if close else f"the keys here are {self._keys_around(detail)}"
             return f"is not a key that goes here; {hint}"
-        if given is None and kind != "missing":
+        if given is None and kind != "missing" and detail["loc"]:
             needed = self._needed(detail)
             return f"has no value: {'it is needed' if needed else 'give it one, or leave the key out'}"
         words = self.special(detail, self._way(detail)[1]) or self._words(detail)
         if kind == "union_tag_invalid":
             given = detail["ctx"]["tag"]
-        if kind == "missing" or isinstance(given, dict | list | tuple):
+        if kind == "missing" or given is None or isinstance(given, dict | list | tuple):
             return words
         value = f"'{shown(given)}'" if isinstance(given, str) else shown(written or str(given))
         return f"{words} (it is {value})"

@@ -170,6 +170,7 @@ def of_another_key(image):
         lambda image: image.write_bytes(image.read_bytes() + b"\0"),
         lambda image: provenance.beside(image, "provenance").unlink(),
         lambda image: provenance.beside(image, "sbom.cdx").unlink(),
+        lambda image: provenance.beside(image, "sbom.cdx").write_text("junk"),
         lambda image: provenance.beside(image, "provenance").write_text("{}"),
         lambda image: provenance.beside(image, "provenance").write_bytes(b"\xff\0"),
         of_another_key,
@@ -180,6 +181,7 @@ def of_another_key(image):
         "longer",
         "no provenance",
         "no SBOM",
+        "another SBOM",
         "empty provenance",
         "no text",
         "another key",
@@ -242,11 +244,31 @@ def test_what_was_kept_of_an_interrupted_one_and_altered_since_is_made_anew(orde
     assert taken.taken == (ALL if step == "pack" else ["fetch", "pack", "verify"])
 
 
-def test_a_cache_that_others_can_write_to_is_refused(order, taken):
-    order.cache.mkdir()
-    order.cache.chmod(0o777)
+@pytest.mark.parametrize("part", [".", "wheels", "work", "work/key"])
+def test_a_cache_that_others_can_write_to_is_refused(order, taken, part):
+    path = order.cache / part
+    path.mkdir(parents=True)
+    path.chmod(0o775)
     with pytest.raises(BuildFailed, match="Others can write to the cache"):
         build(order, Silent())
+    assert taken.taken == []
+
+
+def test_what_it_makes_in_the_cache_nobody_else_can_write_to(order, taken):
+    old = os.umask(0o002)
+    try:
+        build(order, Silent())
+        assert os.umask(0o002) == 0o002
+    finally:
+        os.umask(old)
+    assert not [
+        path for path in order.cache.rglob("*") if path.lstat().st_mode & 0o022 and not path.is_symlink()
+    ]
+
+
+def test_an_output_that_takes_no_files_is_told_before_any_step(order, taken):
+    with pytest.raises(BuildFailed):
+        build(order._replace(output=Path("/proc/image.squashfs")), Silent())
     assert taken.taken == []
 
 

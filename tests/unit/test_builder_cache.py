@@ -13,7 +13,7 @@ import time
 import pytest
 from quiet import Silent
 
-from launcher.builder.cache import cache_directory, made, words, work_directory
+from launcher.builder.cache import cache_directory, kept, made, words, work_directory
 
 KEY = "0" * 64
 HOLDS = """
@@ -43,6 +43,14 @@ def holder(tmp_path):
         assert process.stdout.readline() == b"ready\n"
         yield process
         process.kill()
+
+
+def test_a_digest_that_is_none_is_taken_for_another(tmp_path):
+    step = tmp_path / "step"
+    step.write_text("done")
+    (tmp_path / "step.digest").write_bytes(b"\xff")
+    assert not kept(step, lambda _: "digest")
+    assert not step.exists()
 
 
 @pytest.mark.parametrize("make", ["file", "directory"])

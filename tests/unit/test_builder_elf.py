@@ -96,6 +96,8 @@ def test_libraries_that_anybody_may_put_somewhere_are_refused(tmp_path, rpath, t
 
 def test_libraries_in_the_image_or_of_the_system_are_not(tmp_path):
     compiled(tmp_path / "bin/tool", "-Wl,-rpath,$ORIGIN/../lib:/opt/lib")
+    # An empty one is none: ld.so(8) looks at the fields of one that is not.
+    compiled(tmp_path / "bin/other", "-Wl,-rpath,")
     assert objections(tmp_path, Target(MACHINE, NEW, (3, 11)))[0] == []
 
 

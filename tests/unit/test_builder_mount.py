@@ -108,6 +108,12 @@ def test_names_that_uenv_does_not_allow_are_none(tmp_path, name):
     assert (image.name, list(image.views), image.default_view) == ("odd", ["plain"], "")
 
 
+@pytest.mark.parametrize("name", ["a" * 300, f"./{'a' * 300}"])
+def test_a_name_that_is_too_long_for_a_file_is_told(name):
+    with pytest.raises(UsageError, match="can't be used"):
+        session.described([name])
+
+
 def test_files_have_names_such_as_uenv_allows(toys):
     odd = toys.rename(toys.with_name("a+b.squashfs"))
     with pytest.raises(UsageError, match="can't be used"):

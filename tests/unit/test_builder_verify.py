@@ -209,6 +209,11 @@ def test_files_that_are_somebodys_own_fail(checks, tree, name, content):
     assert f"etc/{name}" in only(wrong(checks, tree), PRIVATE)
 
 
+def test_paths_of_the_build_machine_are_never_known(checks, tree):
+    write(tree / "share/test.pem", "/build/here")
+    assert "holds /build/here" in only(wrong(checks, tree, ["/build/here"], ["share/*"]), PRIVATE)
+
+
 def test_words_about_secrets_are_none(checks, tree):
     write(tree / "etc/pip.conf", "[global]\nindex-url = https://example.org/simple\n")
     write(tree / "meta/code", "'-----BEGIN PRIVATE KEY-----' in text; AKIAIOSFODNN7EXAMPLE; ghp_xxx; eyJ")
@@ -234,6 +239,15 @@ MODULES = "all modules are compiled"
 def test_modules_without_byte_code_fail(checks, tree):
     write(tree / f"{LIB}/more.py", "x = 1\n")
     assert only(wrong(checks, tree), MODULES) == f"{LIB}/more.py: is not compiled"
+
+
+def test_modules_of_another_python_without_any_byte_code_fail(checks, tree, monkeypatch):
+    monkeypatch.setattr(checks.sys.implementation, "cache_tag", "cpython-399")
+    write(tree / f"{LIB}/more.py", "x = 1\n")
+    assert only(wrong(checks, tree), MODULES) == f"{LIB}/more.py: is not compiled"
+    compiled(tree / f"{LIB}/more.py").rename(tree / f"{LIB}/__pycache__/more.cpython-311.pyc")
+    write(tree / f"{LIB}/other.py", "x = 1\n")
+    assert MODULES not in wrong(checks, tree)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +376,7 @@ def test_a_recipe_adds_checks_of_its_own(tree):
     write(tree / "env/lab/bin/tool", '#!/bin/sh\necho "$HOME|$1|$(env | wc -l)"\ntouch "$HOME/x" || exit 0\n')
     code, told = verified(tree, OWN)
     assert code == 0
-    assert told[0] == {"known": []}
+    assert told[0] == {"known": [], "checks": 1}
     assert [each["name"] for each in told[1:]] == ["it runs"]
     assert told[-1]["ok"]
     home, argument, _ = told[-1]["text"].split("|")
@@ -382,8 +396,28 @@ def test_a_program_that_hangs_is_killed_with_what_it_has_started(checks, tree):
         checks.Image(str(tree), "env/lab").run("bin/tool", timeout=0.3)
 
 
+EXITS = """
+import sys
+import checks
+@checks.check("it ends")
+def ends(image):
+    print("that is no result")
+    sys.exit(0)
+@checks.check("it fails")
+def fails(image):
+    raise checks.Failed("as it should")
+checks.main()
+"""
+
+
+def test_a_check_that_prints_and_ends_python_is_a_check_that_fails(tree):
+    code, told = verified(tree, EXITS)
+    assert code == 1
+    assert [(each["name"], each["ok"]) for each in told[1:]] == [("it ends", False), ("it fails", False)]
+
+
 def test_what_needs_to_run_is_left_out_where_nothing_can(tree):
-    assert verified(tree, OWN, "--needs", "0") == (0, [{"known": []}])
+    assert verified(tree, OWN, "--needs", "0") == (0, [{"known": [], "checks": 0}])
 
 
 def test_programs_start_through_an_emulator(tree):
@@ -412,10 +446,17 @@ GOOD = b'{"name": "a", "ok": true, "text": "b"}\n'
 
 
 def test_lines_become_checks(script):
-    assert script(b'{"known": ["*.pem"]}\n' + GOOD, 0) == ([Check("a", ok=True, text="b")], ("*.pem",))
+    begin = b'{"known": ["*.pem", "a\\u0000b"], "checks": 1}\n'
+    assert script(begin + GOOD, 0) == ([Check("a", ok=True, text="b")], ("*.pem",))
 
 
-@pytest.mark.parametrize("first", [b'{"known": 3}\n', b'{"known": null}\n'])
+@pytest.mark.parametrize("count", [b"2", b"0", b"null", b'"1"'])
+def test_checks_that_are_missing_have_failed(script, count):
+    checks, _ = script(b'{"known": [], "checks": ' + count + b"}\n" + GOOD, 0)
+    assert [each.ok for each in checks] == [True, False]
+
+
+@pytest.mark.parametrize("first", [b'{"known": 3, "checks": 1}\n', b'{"known": null, "checks": 1}\n'])
 def test_what_is_known_must_be_a_list(script, first):
     assert script(first + GOOD, 0)[1] == ()
 

@@ -154,6 +154,7 @@ def test_a_wheel_that_the_lock_does_not_name_is_refused(index, tmp_path):
     with pytest.raises(BuildFailed, match="Not all wheels") as caught:
         fetch(lock, NEW, "3.11.2", tmp_path, Silent())
     assert "HASHES" in caught.value.why
+    assert "Got " in caught.value.why
     assert not list(tmp_path.glob("wheels/*/*.whl"))
 
 
@@ -165,6 +166,12 @@ def test_a_glibc_that_is_too_old_is_told_with_the_one_that_is_needed(index, tmp_
     assert caught.value.what == "There is no wheel of fast 1.0 for x86_64, glibc 2.17 and Python 3.11.2."
     assert caught.value.why == "The one there is needs glibc 2.28."
     assert "--glibc 2.28" in caught.value.todo
+
+
+def test_a_glibc_older_than_that_of_all_wheels_is_refused(index, tmp_path):
+    make_wheel(index, "one")
+    with pytest.raises(BuildFailed, match=r"no wheels for x86_64 with glibc 2\.4"):
+        fetch(lock_of(index), NEW._replace(glibc=(2, 4)), "3.11.2", tmp_path, Silent())
 
 
 def test_a_package_without_any_wheel_is_told_with_what_to_do(index, tmp_path):
@@ -220,15 +227,28 @@ def refused(index, tmp_path, monkeypatch):
     ("url", "proxy", "why"),
     [
         ("http://127.0.0.1:9/simple", "", "Connection refused"),
-        ("http://me:secret@127.0.0.1:{}/403", "", "403 Client Error"),
         ("https://127.0.0.1:{}/simple", "", "ssl certificate"),
-        ("https://index.invalid/simple", "http://127.0.0.1:{}", "407"),
     ],
-    ids=["refused", "forbidden", "no TLS", "proxy"],
+    ids=["refused", "no TLS"],
 )
 def test_an_index_that_cannot_be_reached_is_told_as_such(refused, url, proxy, why):
     error = refused(url, proxy)
     assert error.what == "The index of packages can't be reached."
+    assert why in error.why
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "why"),
+    [
+        ("http://me:secret@127.0.0.1:{}/401", "", "401 Client Error"),
+        ("http://me:secret@127.0.0.1:{}/403", "", "403 Client Error"),
+        ("https://index.invalid/simple", "http://me:secret@127.0.0.1:{}", "407"),
+    ],
+    ids=["unknown", "forbidden", "proxy"],
+)
+def test_an_index_that_refuses_to_answer_is_told_as_such(refused, url, proxy, why):
+    error = refused(url, proxy)
+    assert error.what == "The index of packages refuses to answer."
     assert why in error.why
     assert "secret" not in str(error)
 

@@ -18,7 +18,7 @@ from launcher.builder.squashfs import Entry
 from launcher.errors import InvalidFile, LauncherError
 from launcher.yaml_file import shown
 
-_MOST_AT_ONCE = 64 << 20
+_MOST_AT_ONCE = 16 << 20
 """Bytes that are read at once, of several files."""
 _LONGEST_NAMES = 500_000
 """Bytes of their paths: a command line holds no more."""

@@ -65,7 +65,8 @@ def _owners(look: Look) -> Iterator[tuple[str, tuple[str, str]]]:
         rows = csv.reader(content.decode(errors="replace").splitlines())
         try:
             for row in rows:
-                yield normpath(join(site, row[0] if row else "")), package
+                if (file := normpath(join(site, row[0] if row else ""))) in look.files:
+                    yield file, package
         except csv.Error:
             look.notes.append(f"{shown(path, 200)} can't be understood.")
 

@@ -113,7 +113,11 @@ def _described(named: str) -> Described:
     if not colon or not mount.startswith("/"):
         file, mount = named, ""
     image = Path(os.path.abspath(file))  # noqa: PTH100 - pathlib keeps `..`
-    if not image.exists() and not file.startswith((".", "/")):
+    try:
+        there = image.exists()
+    except OSError as error:
+        raise UsageError(f"The path {file!r:.200} can't be used.", why=f"{error.strerror}.") from None
+    if not there and not file.startswith((".", "/")):
         raise UsageError(
             f"There is no file {file!r}.",
             todo="It takes squashfs files; where uenv is installed, `uenv run` takes labels.",
