@@ -33,11 +33,9 @@ class Way(NamedTuple):
     options: tuple[str, ...]
 
 
-def zstd(level: int, block: str = "") -> Way:
-    """Return zstd at a level, in blocks of a size other than the usual 128 KiB."""
-    name = f"zstd {level}" + (f", {block} blocks" if block else "")
-    blocks = ("-b", block) if block else ()
-    return Way(name, ("-comp", "zstd", "-Xcompression-level", str(level), *blocks))
+def zstd(level: int, block: str = "64K") -> Way:
+    """Return zstd at a level, in blocks of a size."""
+    return Way(f"zstd {level}, {block}", ("-comp", "zstd", "-Xcompression-level", str(level), "-b", block))
 
 
 WAYS = (
@@ -46,10 +44,11 @@ WAYS = (
     zstd(6),
     zstd(9),
     zstd(15),
-    zstd(9, "256K"),
+    zstd(9, "32K"),
+    zstd(9, "128K"),
     zstd(9, "1M"),
-    Way("lz4 hc", ("-comp", "lz4", "-Xhc")),
-    Way("gzip 9", ("-comp", "gzip")),
+    Way("lz4 hc, 128K", ("-comp", "lz4", "-Xhc")),
+    Way("gzip 9, 128K", ("-comp", "gzip")),
 )
 
 
