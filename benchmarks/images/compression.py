@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.images import building
 from benchmarks.images.places import Place, State, alternating
 from benchmarks.images.server import Node
 from benchmarks.images.starting import median
@@ -38,6 +39,11 @@ def zstd(level: int, block: str = "64K") -> Way:
     return Way(f"zstd {level}, {block}", ("-comp", "zstd", "-Xcompression-level", str(level), "-b", block))
 
 
+def lz4(block: str) -> Way:
+    """Return lz4, packed as small as it can, in blocks of a size."""
+    return Way(f"lz4 hc, {block}", ("-comp", "lz4", "-Xhc", "-b", block))
+
+
 WAYS = (
     zstd(1),
     zstd(3),
@@ -47,14 +53,17 @@ WAYS = (
     zstd(9, "32K"),
     zstd(9, "128K"),
     zstd(9, "1M"),
-    Way("lz4 hc, 128K", ("-comp", "lz4", "-Xhc")),
+    lz4("64K"),
+    lz4("128K"),
+    lz4("256K"),
     Way("gzip 9, 128K", ("-comp", "gzip")),
 )
 
 
 def default() -> Way:
     """Return the way in which the builder compresses."""
-    return next(way for way in WAYS if way.options == squashfs.COMPRESSIONS["zstd"])
+    compression = building.recipe().image.compression
+    return next(way for way in WAYS if way.options == squashfs.COMPRESSIONS[compression])
 
 
 def start_name(state: State) -> str:

@@ -118,7 +118,7 @@ class ImageFile(Part):
     default_view: Name
     """The view that is loaded where none is named."""
     compression: Literal["zstd", "lz4"] = "zstd"
-    """How the squashfs is compressed."""
+    """How the squashfs is compressed: `zstd` makes it smaller, from `lz4` programs start sooner."""
 
     def relations(self) -> Iterator[tuple[Place, str]]:
         """Check the places, and that the default view is a view."""

@@ -21,7 +21,10 @@ from typing import NamedTuple
 from launcher.errors import BuildFailed, LauncherError, MissingPart
 
 COMPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"zstd": ("-comp", "zstd", "-Xcompression-level", "9", "-b", "64K"), "lz4": ("-comp", "lz4", "-Xhc")}
+    {
+        "zstd": ("-comp", "zstd", "-Xcompression-level", "9", "-b", "64K"),
+        "lz4": ("-comp", "lz4", "-Xhc", "-b", "256K"),
+    }
 )
 """Name → what mksquashfs is told."""
 

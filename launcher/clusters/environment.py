@@ -8,7 +8,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from launcher.clusters.values import Edf, Image, Line, NodePath, Shell, Switch, UserPath, View, Word
+from launcher.clusters.values import (
+    ContainerImage,
+    Edf,
+    EdfAnnotation,
+    EdfMount,
+    EdfPath,
+    EdfVariable,
+    Image,
+    Line,
+    NodePath,
+    Shell,
+    Switch,
+    UserPath,
+    View,
+    Word,
+)
 from launcher.yaml_file.part import Part, Place
 
 
@@ -57,6 +72,27 @@ class TypedEdf(Part):
     """Directories below which they may name an EDF; `{user}` stands for the user's name."""
 
 
+class Definition(Part):
+    """What an EDF says: https://docs.cscs.ch/software/container-engine/edf/."""
+
+    image: ContainerImage
+    """The container's image."""
+    mounts: tuple[EdfMount, ...] = ()
+    """Directories of the node that it sees, each as `SOURCE:TARGET`."""
+    workdir: EdfPath | None = None
+    """Where its programs start; without it the image's own."""
+    writable: Switch = True
+    """Whether its file system can be written to; what is written is gone at the end."""
+    entrypoint: Switch = False
+    """Whether the image's entrypoint is run first."""
+    base_environment: tuple[Edf, ...] = ()
+    """EDFs on which it builds."""
+    env: dict[EdfVariable, Line] = Field(default={})
+    """Variable → value."""
+    annotations: dict[EdfAnnotation, Line] = Field(default={})
+    """Annotation → value: hooks of the container engine."""
+
+
 class UenvEnvironment(_Environment):
     """A uenv, mounted beside the tools image."""
 
@@ -94,6 +130,8 @@ class ContainerEnvironment(_Environment):
     """The EDF: its name, or the path of a TOML file. Exactly one of `edf` and `typed` is needed."""
     typed: TypedEdf | None = None
     """Users name the EDF themselves."""
+    definition: Definition | None = None
+    """What the EDF says: `launcher export edf` writes it. Launches do not read it."""
     launcher: NodePath = "/opt/launcher/bin/launcher-singleuser"
     """`launcher-singleuser` inside the container."""
 
@@ -101,6 +139,8 @@ class ContainerEnvironment(_Environment):
         """Check that there is one EDF."""
         if (self.edf is None) == (self.typed is None):
             yield (), "exactly one of edf and typed is needed"
+        elif self.typed and self.definition:
+            yield ("definition",), "users name the EDF, which says all of it itself"
 
 
 class HostEnvironment(_Environment):

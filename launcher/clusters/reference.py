@@ -175,6 +175,9 @@ class _Page:
             return _or([f"`{value}`" for value in schema.get("enum", [schema.get("const")])])
         if "properties" in schema:
             return "a mapping, below"
+        if "patternProperties" in schema:
+            ((name, value),) = schema["patternProperties"].items()
+            return f"a mapping: {ALLOWED[name]} → {self._words(value)}"
         if "prefixItems" in schema:
             return f"a list of two: {self._words(schema['prefixItems'][0])}"
         if "items" in schema:

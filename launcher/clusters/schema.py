@@ -81,6 +81,8 @@ def _plain(node: Any) -> Any:
     if isinstance(found.get("pattern"), str):
         # Not of the standard; the language servers for YAML and JSON show it instead of the pattern.
         found["patternErrorMessage"] = f"Must be {ALLOWED[found['pattern']]}."
+    if "patternProperties" in found:
+        found["additionalProperties"] = False
     return found
 
 

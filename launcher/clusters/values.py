@@ -77,6 +77,42 @@ Edf = Annotated[
 ]
 """An environment definition file of the container engine."""
 
+ContainerImage = Annotated[
+    str,
+    _text(
+        rf"^([a-z]+://)?[A-Za-z0-9][A-Za-z0-9_.:/@#+-]{{0,500}}$|^{PATH}\.sqsh$",
+        "an image of a registry, such as registry.example.org#team/image:tag, or the path of a .sqsh file",
+    ),
+]
+"""What an EDF names as image: a registry's, in Enroot's form, or a squashfs file."""
+
+_EDF_PATH = r"(/|\$\{[A-Za-z_][A-Za-z0-9_]*\})[A-Za-z0-9_./{}$-]*"
+"""A path in which `${NAME}` stands for a variable of the job."""
+
+EdfPath = Annotated[
+    str,
+    _text(
+        rf"^{_EDF_PATH}$",
+        "an absolute path of letters, digits, '_', '.' and '-'; ${NAME} is a variable's value",
+    ),
+]
+EdfMount = Annotated[
+    str,
+    _text(
+        rf"^{_EDF_PATH}:{_EDF_PATH}(:[a-z]+(,[a-z]+)*)?$",
+        "SOURCE:TARGET or SOURCE:TARGET:OPTIONS, with absolute paths; ${NAME} is a variable's value",
+    ),
+]
+"""A directory that a container sees: where it lies on the node, and where in the container."""
+
+EdfVariable = Annotated[str, _text(r"^[A-Za-z_][A-Za-z0-9_]{0,255}$", "the name of a variable")]
+EdfAnnotation = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$", "words with dots between them, such as com.hooks.cxi.enabled"
+    ),
+]
+
 Constraint = Annotated[
     str,
     _text(
