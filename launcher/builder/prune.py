@@ -12,13 +12,16 @@ from pathlib import Path
 from launcher.builder.cache import remove
 from launcher.builder.progress import Progress
 
+_PIECE = re.compile(r"\[!?[^]!][^]]*\]|.", re.DOTALL)
+
 
 def prune(root: Path, patterns: Iterable[str], progress: Progress) -> dict[str, int]:
     """Remove the files and directories that match patterns, and what `RECORD` files say of them.
 
     Args:
         root: The image's files.
-        patterns: Patterns of paths below it: `*` and `?` stay within a step, `**` stands for any directories.
+        patterns: Patterns of paths below it: `*`, `?`, `[a-f]` and `[!a-f]` stay within a step, `**` stands
+            for any directories.
         progress: Told of patterns that match nothing.
 
     Returns:
@@ -42,7 +45,14 @@ def expression(pattern: str) -> re.Pattern[str]:
 
 
 def _step(step: str) -> str:
-    return "".join({"*": "[^/]*", "?": "[^/]"}.get(each) or re.escape(each) for each in step)
+    return "".join(_one(each) for each in _PIECE.findall(step))
+
+
+def _one(piece: str) -> str:
+    if len(piece) == 1:
+        return {"*": "[^/]*", "?": "[^/]"}.get(piece) or re.escape(piece)
+    inner = re.sub(r"([\\^\[&~|])", r"\\\1", piece[1:-1].removeprefix("!"))
+    return f"[^/{inner}]" if piece[1] == "!" else f"[{inner}]"
 
 
 class _Pruning:

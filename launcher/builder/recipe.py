@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints
 
 import launcher
 from launcher.builder.mount.place import of_the_system
+from launcher.builder.prune import expression
 from launcher.errors import InvalidFile, UsageError
 from launcher.yaml_file import Part, Place, Problem, Source, Words, checked
 
@@ -127,6 +128,11 @@ class ImageFile(Part):
         if self.prefix.split("/")[0] in _OF_THE_IMAGE:
             own = ", ".join(_OF_THE_IMAGE)
             yield ("prefix",), f"must not begin with what each image has there ({own}); usual is env/NAME"
+        for position, pattern in enumerate(self.prune):
+            try:
+                expression(pattern)
+            except re.error:
+                yield ("prune", position), "has a range that ends before it begins"
         if self.default_view not in self.views:
             yield ("default_view",), f"is not one of the views: {', '.join(self.views)}"
 
