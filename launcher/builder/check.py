@@ -66,8 +66,6 @@ def _names(recipe: Recipe, locked: set[str]) -> Iterator[Problem]:
     listed = {each.name for each in read_wanted(recipe.requirements)}
     if recipe.image.version not in locked:
         yield source.problem(("version",), "is no package of the lock")
-    if recipe.image.version in (*recipe.image.leave_out, *recipe.image.gpu):
-        yield source.problem(("version",), "is a package that not all images hold: leave_out or gpu names it")
     for key, known, where in (("gpu", listed, "requirements.in"), ("leave_out", locked, "the lock")):
         for position, name in enumerate(getattr(recipe.image, key)):
             if name not in known:

@@ -128,6 +128,8 @@ class ImageFile(Part):
         if self.prefix.split("/")[0] in _OF_THE_IMAGE:
             own = ", ".join(_OF_THE_IMAGE)
             yield ("prefix",), f"must not begin with what each image has there ({own}); usual is env/NAME"
+        if self.version in (*self.leave_out, *self.gpu):
+            yield ("version",), "is a package that not all images hold: leave_out or gpu names it"
         for position, pattern in enumerate(self.prune):
             try:
                 expression(pattern)

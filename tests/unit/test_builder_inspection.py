@@ -120,7 +120,7 @@ def test_a_view_that_can_not_be_understood_is_told_as_such(image):
 
 def test_how_it_is_packed_is_read_from_its_beginning(image):
     found = inspect(image(env()))
-    assert (found.compression, found.block_size) == ("zstd", 128 << 10)
+    assert (found.compression, found.block_size) == ("zstd", 64 << 10)
     assert found.size == found.path.stat().st_size
 
 

@@ -72,7 +72,7 @@ def test_people_are_told_the_facts_they_know_an_image_by(image):
     assert told["mount"] == "/tools"
     assert told["description"] == "Tools of somebody"
     assert told["unpacked"] == "2.0 MB"
-    assert told["size"].endswith("zstd in blocks of 128 kB")
+    assert told["size"].endswith("zstd in blocks of 64 kB")
     assert told["Python"] == "3.11"
     assert told["packages"] == "2"
 
