@@ -18,6 +18,10 @@ from benchmarks.images.starting import DIRECTORY, IMAGE, compared
 from benchmarks.results import Result, keep, table
 
 
+_COMPARED = 3
+"""Starts of each kind that only compare compressions."""
+
+
 def measured(work: Path, runs: int) -> Iterator[list[Result]]:
     """Yield figures, as they are known.
 
@@ -38,7 +42,7 @@ def measured(work: Path, runs: int) -> Iterator[list[Result]]:
             yield compared(state, alternating(here, places, state, runs))
         variants, results = compression.packed(tree, work, mount)
         yield results
-        yield compression.started(here, variants, max(1, runs - 2))
+        yield compression.started(here, variants, min(runs, _COMPARED))
 
 
 def _shown(found: Iterable[list[Result]]) -> list[Result]:
@@ -51,7 +55,7 @@ def _shown(found: Iterable[list[Result]]) -> list[Result]:
 
 
 @click.command()
-@click.option("--runs", default=5, show_default=True, help="Starts of each kind.")
+@click.option("--runs", default=11, show_default=True, help="Starts of each kind.")
 @click.option(
     "--below",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
