@@ -17,7 +17,6 @@ from benchmarks.images.server import node
 from benchmarks.images.starting import DIRECTORY, IMAGE, compared
 from benchmarks.results import Result, keep, table
 
-
 _COMPARED = 3
 """Starts of each kind that only compare compressions."""
 
