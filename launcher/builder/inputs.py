@@ -19,7 +19,7 @@ from launcher.builder.lock.wanted import PROJECT
 from launcher.builder.mount.namespace import found
 from launcher.builder.order import Order
 from launcher.builder.project import project_wheel
-from launcher.builder.recipe import FILES, Recipe, recipes_directory
+from launcher.builder.recipe import Recipe, recipes_directory
 from launcher.builder.sbom import CodeServer, DebianPackage, Python
 from launcher.builder.tree_hash import tree_hash
 from launcher.builder.wheels import Wheel
@@ -60,9 +60,8 @@ def spack_python(order: Order) -> Python:
 def recipe_files(recipe: Recipe) -> dict[str, Path]:
     """Return the files of a recipe as its image holds them: path → file."""
     directory = recipe.directory
-    paths = [directory / name for name in (*FILES, "code-server.yaml")]
-    paths += sorted((directory / stackinator.DIRECTORY).rglob("*"))
-    files = {path.relative_to(directory).as_posix(): path for path in paths if path.is_file()}
+    paths = sorted(path for path in (directory / stackinator.DIRECTORY).rglob("*") if path.is_file())
+    files = {path.relative_to(directory).as_posix(): path for path in (*recipe.files(), *paths)}
     return {**files, CHECKS: recipes_directory() / CHECKS}
 
 

@@ -161,6 +161,8 @@ WORDS = Words(ImageFile, _ALLOWED)
 
 FILES = ("image.yaml", "requirements.in", "requirements.txt", "interpreters.yaml", "verify")
 """The files that each recipe has."""
+_PINS = "code-server.yaml"
+"""The one that those have which may hold VS Code."""
 
 
 class Recipe(NamedTuple):
@@ -183,7 +185,7 @@ class Recipe(NamedTuple):
         """
         path = directory / "image.yaml"
         image = checked(Source(path), ImageFile, WORDS)
-        needed = [*FILES, *(["code-server.yaml"] if image.code_server else [])]
+        needed = [*FILES, *([_PINS] if image.code_server else [])]
         missing = [
             Problem("is missing", file=directory / name)
             for name in needed
@@ -192,6 +194,11 @@ class Recipe(NamedTuple):
         if missing:
             raise InvalidFile(list(missing))
         return cls(directory, image)
+
+    def files(self) -> list[Path]:
+        """Return its files, but for those for Stackinator; what else lies beside them is no part of it."""
+        paths = (self.directory / name for name in (*FILES, _PINS))
+        return [path for path in paths if path.is_file()]
 
     @property
     def requirements(self) -> Path:

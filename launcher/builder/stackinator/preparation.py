@@ -112,7 +112,7 @@ def _read(recipe: Recipe, version: int) -> Files:
 def _files(recipe: Recipe) -> Iterator[Path]:
     """Yield what is copied beside Stackinator's files of one version."""
     yield from (path for path in (recipe.directory / DIRECTORY).glob("p*-install") if path.is_file())
-    yield from (path for path in recipe.directory.iterdir() if path.is_file())
+    yield from recipe.files()
     if (checks := recipes_directory() / "checks.py").is_file():
         yield checks
 
