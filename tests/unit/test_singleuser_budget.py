@@ -8,24 +8,15 @@ import shutil
 import subprocess
 from collections import Counter
 
+import claims
 import pytest
 from support import missing
 
-from launcher.protocol import ClaimAnswer, encode
+from launcher.protocol import encode
 from launcher.sandbox.software import stage
 
-ANSWER = ClaimAnswer(
-    launch_id="c" * 32,
-    launch_key="d" * 64,
-    environment={"JUPYTERHUB_API_TOKEN": "t0ken", "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/"},
-    arguments=[],
-    networks=["127.0.0.0/8"],
-    names=[],
-    interface="",
-    ports=None,
-    start_directory="/tmp",
-    vscode=True,
-    jupyterhub_version="6.1.1",
+ANSWER = claims.ANSWER._replace(
+    environment={"JUPYTERHUB_API_TOKEN": "t0ken", "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/"}
 )
 
 # It ends where JupyterLab would be imported; what is imported of it ahead is left out.

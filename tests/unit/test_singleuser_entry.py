@@ -6,26 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import claims
 import pytest
 
 import launcher
-from launcher.protocol import ClaimAnswer, EventKind, encode, encode_refusal, parse_claim, parse_event
+from launcher.protocol import EventKind, encode, encode_refusal, parse_claim, parse_event
 from launcher.singleuser import entry
 
 ROOT = Path(launcher.__file__).parents[1]
 TICKET = "5ec2e7" + "0" * 58
-ANSWER = ClaimAnswer(
-    launch_id="c" * 32,
-    launch_key="d" * 64,
+ANSWER = claims.ANSWER._replace(
     environment={"JUPYTERHUB_API_TOKEN": "t0ken", "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/"},
     arguments=["--debug"],
-    networks=["127.0.0.0/8"],
-    names=[],
-    interface="",
-    ports=None,
-    start_directory="/tmp",
-    vscode=True,
-    jupyterhub_version="6.1.1",
 )
 
 # JupyterLab's place is taken by a module that tells what it finds when it is imported.

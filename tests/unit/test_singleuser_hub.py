@@ -9,6 +9,7 @@ import time
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import claims
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,25 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from launcher.errors import HubUnreachable, LaunchRefused, UsageError
-from launcher.protocol import Claim, ClaimAnswer, encode, encode_refusal, parse_claim, verify
+from launcher.protocol import Claim, encode, encode_refusal, parse_claim, verify
 from launcher.singleuser.hub import Hub
 from launcher.singleuser.tls import trusting
 
 TICKET = "5ec2e7" + "0" * 58
 CLAIM = Claim(TICKET, "b" * 64, "42", "nid001", "6.1.1")
-ANSWER = ClaimAnswer(
-    launch_id="c" * 32,
-    launch_key="d" * 64,
-    environment={"JUPYTERHUB_API_TOKEN": "5ec2e7"},
-    arguments=[],
-    networks=["127.0.0.0/8"],
-    names=[],
-    interface="",
-    ports=None,
-    start_directory="/tmp",
-    vscode=True,
-    jupyterhub_version="6.1.1",
-)
+ANSWER = claims.ANSWER._replace(environment={"JUPYTERHUB_API_TOKEN": "5ec2e7"})
 YES = (200, encode(ANSWER))
 NO_ANSWER_OF_THE_HUB = {
     "hangs up": (0, b""),

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import claims
 import pytest
 from support import program
 
 import launcher
 from launcher.errors import PreflightFailed
-from launcher.protocol import ClaimAnswer, EventKind, encode, parse_event
+from launcher.protocol import EventKind, encode, parse_event
 from launcher.singleuser import home as home_module
 from launcher.singleuser import mounts as mounts_module
 from launcher.singleuser import preflight as module
@@ -26,19 +27,7 @@ from launcher.view import Operation, Patch
 
 ANOTHER_NODE = "Press Start again to get another node; if it stays so, tell the site's support."
 PACKAGE = Path(launcher.__file__).parents[1]
-ANSWER = ClaimAnswer(
-    launch_id="c" * 32,
-    launch_key="d" * 64,
-    environment={},
-    arguments=[],
-    networks=["127.0.0.0/8"],
-    names=[],
-    interface="",
-    ports=None,
-    start_directory="/",
-    vscode=True,
-    jupyterhub_version="6.1.1",
-)
+ANSWER = claims.ANSWER._replace(environment={}, start_directory="/")
 NODE = os.uname().machine
 
 

@@ -7,33 +7,26 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import claims
 import pytest
 
 import launcher
 from launcher.errors import PreflightFailed
-from launcher.protocol import ClaimAnswer
 from launcher.singleuser.environment import Environments
 from launcher.singleuser.image import Image, View
 from launcher.singleuser.session import Session, record
 from launcher.view import Patch
 
 TOKEN, KEY = "t0ken", "d" * 64
-ANSWER = ClaimAnswer(
-    launch_id="c" * 32,
+ANSWER = claims.ANSWER._replace(
     launch_key=KEY,
     environment={
         "JUPYTERHUB_API_TOKEN": TOKEN,
         "JUPYTERHUB_API_URL": "https://hub.example.org/hub/api",
         "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/",
     },
-    arguments=[],
     networks=[],
-    names=[],
-    interface="",
-    ports=None,
     start_directory="/home/alice",
-    vscode=True,
-    jupyterhub_version="6.1.1",
     cluster="Daint",
     title="prgenv-gnu/24.11:v1",
     kind="uenv",

@@ -9,26 +9,13 @@ from pathlib import Path
 
 import pytest
 from certipy import Certipy
+from claims import ANSWER
 from support import missing, program
 
 from launcher.errors import HubUnreachable
-from launcher.protocol import ClaimAnswer, Tls, encode
+from launcher.protocol import Tls, encode
 from launcher.singleuser import tls
 from launcher.singleuser.tls import Credentials, machine_authorities, sought_in_vain, trusting
-
-ANSWER = ClaimAnswer(
-    launch_id="c" * 32,
-    launch_key="d" * 64,
-    environment={"JUPYTERHUB_API_TOKEN": "t0ken"},
-    arguments=[],
-    networks=["127.0.0.0/8"],
-    names=[],
-    interface="",
-    ports=None,
-    start_directory="/tmp",
-    vscode=True,
-    jupyterhub_version="6.1.1",
-)
 
 # JupyterLab's place is taken by a module that asks the hub, as the server's own requests do, and tells what
 # the server and its user's programs have.

@@ -8,28 +8,20 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import claims
 import jupyter_vscode_proxy
 import pytest
 from jupyter_server_proxy.config import ServerProcess, get_entrypoint_server_processes
 from jupyter_server_proxy.handlers import SuperviseAndProxyHandler
 
-from launcher.protocol import ClaimAnswer
 from launcher.singleuser import vscode
 from launcher.singleuser.environment import Environments
 from launcher.singleuser.session import Session
 
-ANSWER = ClaimAnswer(
-    launch_id="c" * 32,
-    launch_key="d" * 64,
+ANSWER = claims.ANSWER._replace(
     environment={},
-    arguments=[],
     networks=[],
-    names=[],
-    interface="",
-    ports=None,
     start_directory="/home/alice",
-    vscode=True,
-    jupyterhub_version="6.1.1",
     cluster="Piz Daint (GPU)",
     cluster_name="daint",
 )
