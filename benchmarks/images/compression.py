@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.images import building
+from benchmarks.images import building, starting
 from benchmarks.images.places import Place, State, alternating
 from benchmarks.images.server import Node
-from benchmarks.images.starting import median
+from benchmarks.images.starting import Names
 from benchmarks.results import Result
 from launcher.builder import squashfs
 
@@ -66,19 +66,9 @@ def default() -> Way:
     return next(way for way in WAYS if way.options == squashfs.COMPRESSIONS[compression])
 
 
-def start_name(state: State) -> str:
-    """Return the name of the seconds of a start."""
-    return f"Start by compression, {state}"
-
-
-def cpu_name(state: State) -> str:
-    """Return the name of the processor seconds of a start."""
-    return f"Processor time of a start by compression, {state}"
-
-
-def read_name(state: State) -> str:
-    """Return the name of what a start has the kernel read."""
-    return f"Read for a start by compression, {state}"
+def names(state: State) -> Names:
+    """Return the names of the figures of starts from images made in each way."""
+    return starting.names(state, "by compression")
 
 
 def packed(tree: Path, work: Path, mount: str) -> tuple[dict[str, Place], list[Result]]:
@@ -106,14 +96,10 @@ def packed(tree: Path, work: Path, mount: str) -> tuple[dict[str, Place], list[R
 
 def started(node: Node, places: Mapping[str, Place], times: int) -> list[Result]:
     """Start the server from images made in each way, in turn; return what that took."""
-    own, found = default().name, []
+    own = default().name
+    found: list[Result] = []
     for state in STATES:
-        starts = alternating(node, places, state, times)
-        found += [
-            median(start_name(state), starts, own, "s", lambda each: each.seconds),
-            median(cpu_name(state), starts, own, "s", lambda each: each.cpu),
-            median(read_name(state), starts, own, "MB", lambda each: each.read / 1e6),
-        ]
+        found += starting.medians(names(state), alternating(node, places, state, times), own)
     return found
 
 

@@ -61,10 +61,8 @@ def _built(by_name: dict[str, Any]) -> list[str]:
 def _started(by_name: dict[str, Any]) -> list[str]:
     rows = []
     for state in State:
-        start, ratio, cpu, read = (
-            by_name[name(state)]
-            for name in (starting.start_name, starting.ratio_name, starting.cpu_name, starting.read_name)
-        )
+        start, cpu, read = (by_name[name] for name in starting.names(state))
+        ratio = by_name[starting.ratio_name(state)]
         times = f"{ratio['value']:.2f} ({ratio['spread'][0]:.2f}-{ratio['spread'][1]:.2f})"
         pairs = [f"{each['value']:.2f}; {each['peers'][starting.DIRECTORY]:.2f}" for each in (start, cpu)]
         megabytes = f"{read['value']:.0f}; {read['peers'][starting.DIRECTORY]:.0f}"
@@ -83,11 +81,8 @@ def _started(by_name: dict[str, Any]) -> list[str]:
 def _compressed(by_name: dict[str, Any]) -> list[str]:
     columns = {"MB": compression.SIZE, "packed in, s": compression.PACKING}
     for state in compression.STATES:
-        columns |= {
-            f"{state}: s": compression.start_name(state),
-            f"{state}: processor s": compression.cpu_name(state),
-            f"{state}: MB read": compression.read_name(state),
-        }
+        heads = (f"{state}: s", f"{state}: processor s", f"{state}: MB read")
+        columns |= dict(zip(heads, compression.names(state), strict=True))
     own = compression.default().name
     rows = []
     for way in compression.WAYS:

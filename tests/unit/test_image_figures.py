@@ -84,16 +84,11 @@ def figures():
     peers = {starting.DIRECTORY: 2.0, building.LENGTHS: 3.0}
     names += [building.DIRECTORY, building.SHARE]
     for state in State:
-        names += [
-            name(state)
-            for name in (starting.start_name, starting.ratio_name, starting.cpu_name, starting.read_name)
-        ]
+        names += [*starting.names(state), starting.ratio_name(state)]
     results = [Result(name, 1, "s", (1, 1), 5, peers=peers) for name in names]
     names = [compression.SIZE, compression.PACKING]
     for state in compression.STATES:
-        names += [
-            name(state) for name in (compression.start_name, compression.cpu_name, compression.read_name)
-        ]
+        names += compression.names(state)
     others = {way.name: 2.0 for way in compression.WAYS if way != compression.default()}
     return [
         asdict(each) for each in [*results, *(Result(name, 1, "s", (1, 1), peers=others) for name in names)]
