@@ -181,7 +181,7 @@ class Image:
                         waiting.append(entry.path)
         return found
 
-    @property
+    @functools.cached_property
     def files(self) -> dict[str, os.stat_result]:
         """Path → status of the files that the image holds."""
         return {path: status for path, status in self.names.items() if stat.S_ISREG(status.st_mode)}

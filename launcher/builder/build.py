@@ -38,7 +38,7 @@ from launcher.builder.mount import Mounted, bound, run
 from launcher.builder.order import Built, Order
 from launcher.builder.progress import Progress
 from launcher.builder.sbom import Contents, sbom
-from launcher.builder.target import Target
+from launcher.builder.target import Target, dotted
 from launcher.builder.tree_hash import tree_hash
 from launcher.builder.verify import verify
 from launcher.builder.wheels import Wheel, closure, fetch
@@ -158,16 +158,17 @@ class _Job:
         wheels = self._chosen(fetch(self.lock, self.target, self.python.version, self.cache, progress))
         parts = _Parts(interpreter, wheels, sbom(self.contents(wheels)))
         image = work / "image.squashfs"
-        if not kept(image, sha256_of):
+        digest = kept(image, sha256_of)
+        if not digest:
             if interpreter:
                 self._make_from_wheels(image, work, parts, progress)
             else:
                 self._make_with_stackinator(image, work, parts, progress)
-            keep(image, sha256_of(image))
+            digest = keep(image, sha256_of)
         verified = self._verify(image, work, progress)
         statement = provenance.statement(
             self.output.name,
-            sha256_of(image),
+            digest,
             self.definition,
             build_key=self.key,
             started=started,
@@ -188,7 +189,7 @@ class _Job:
             with made(tree) as aside:
                 aside.mkdir()
                 self._fill(aside, parts, progress)
-            keep(tree, tree_hash(tree))
+            keep(tree, tree_hash)
         progress.step("Packing the image")
         epoch = int(datetime.combine(self.lock.locked, datetime.min.time(), UTC).timestamp())
         with made(image) as aside:
@@ -259,7 +260,7 @@ class _Job:
         with contextlib.suppress(UsageError):  # it pins none for this machine
             if self.target.foreign and pinned_python(recipe, own).python == self.python.version:
                 python = prepare(recipe, own, None, self.cache, progress).directory
-                yield str(python / "bin/python{}.{}".format(*self.target.python))
+                yield str(python / f"bin/python{dotted(self.target.python)}")
 
     def _make_with_stackinator(self, image: Path, work: Path, parts: _Parts, progress: Progress) -> None:
         order, spack = self.order, self.order.spack

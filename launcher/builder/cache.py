@@ -62,19 +62,21 @@ def open_cache(given: Path | None) -> Path:
     return cache
 
 
-def keep(path: Path, digest: str) -> None:
-    """Note the digest of a finished step, by which the next build knows it again."""
+def keep(path: Path, digest_of: Callable[[Path], str]) -> str:
+    """Note the digest of a finished step, by which the next build knows it again; return it."""
+    digest = digest_of(path)
     path.with_name(f"{path.name}.digest").write_bytes(digest.encode())
+    return digest
 
 
-def kept(path: Path, digest_of: Callable[[Path], str]) -> bool:
-    """Tell whether a finished step is there as it was when it was finished; remove it if it is not."""
+def kept(path: Path, digest_of: Callable[[Path], str]) -> str:
+    """Return the digest of a finished step that is as it was then; if there is none, remove what is there."""
     note = path.with_name(f"{path.name}.digest")
-    if path.exists() and note.is_file() and note.read_bytes() == digest_of(path).encode():
-        return True
+    if path.exists() and note.is_file() and note.read_bytes() == (digest := digest_of(path)).encode():
+        return digest
     remove(note)
     remove(path)
-    return False
+    return ""
 
 
 @contextlib.contextmanager
@@ -91,7 +93,7 @@ def work_directory(cache: Path, key: str, progress: Progress) -> Iterator[Path]:
     directory = cache / "work"
     directory.mkdir(parents=True, exist_ok=True)
     _forget_old(directory)
-    with _locked(directory / f"{key}.lock", progress):
+    with locked(directory / f"{key}.lock", progress, "Waiting: another process builds the same image."):
         own = directory / key
         own.mkdir(exist_ok=True)
         os.utime(own)
@@ -141,14 +143,20 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold a lock, which ends with this process at the latest."""
+def locked(path: Path, progress: Progress, waiting: str) -> Iterator[None]:
+    """Hold a lock, which ends with this process at the latest.
+
+    Args:
+        path: Its file.
+        progress: Told if another process holds it.
+        waiting: What it is told then.
+    """
     while True:
         with path.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                progress.note("Waiting: another process builds the same image.")
+                progress.note(waiting)
                 fcntl.flock(file, fcntl.LOCK_EX)
             # Who forgets what is old may have removed the file meanwhile: then it locks nobody out.
             if path.exists() and path.samefile(f"/proc/self/fd/{file.fileno()}"):

@@ -43,12 +43,12 @@ def glibc_version(text: str) -> tuple[int, int]:
     Raises:
         UsageError: If it is none.
     """
-    found = re.fullmatch(r"(2)\.(\d{1,3})", text)
+    found = re.fullmatch(r"2\.(\d{1,3})", text)
     if not found:
         raise UsageError(
             f"{text!r} is not a version of glibc.", todo="Give it as 2.31: `ldd --version` tells it."
         )
-    return int(found[1]), int(found[2])
+    return 2, int(found[1])
 
 
 def own_glibc() -> tuple[int, int]:

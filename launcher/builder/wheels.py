@@ -6,7 +6,6 @@ pip chooses and downloads, so that a site's own indexes, proxies and certificate
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import re
 import tempfile
 import zipfile
@@ -21,7 +20,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from launcher.builder.cache import remove
+from launcher.builder.cache import locked, remove
 from launcher.builder.digest import sha256_of
 from launcher.builder.download import download
 from launcher.builder.lock import Lock, Pin
@@ -74,7 +73,7 @@ def fetch(lock: Lock, target: Target, python_full: str, cache: Path, progress: P
     key = f"{lock.sha256[:16]}-{target.arch}-glibc{dotted(target.glibc)}-{python_full}"
     directory = cache / "wheels" / key
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory, progress):
+    with locked(directory / _LOCK, progress, "Waiting: another process fetches the same wheels."):
         wheels = {wheel.name: wheel for wheel in _kept(directory, pins)}
         if len(wheels) < len(pins):
             progress.step("Fetching wheels")
@@ -182,18 +181,6 @@ def _fetched(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextlib.contextmanager
-def _alone(directory: Path, progress: Progress) -> Iterator[None]:
-    """Let one process at a time fetch, until it ends at the latest."""
-    with (directory / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.note("Waiting: another process fetches the same wheels.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _kept(directory: Path, pins: dict[str, Pin]) -> Iterator[Wheel]:

@@ -161,14 +161,15 @@ def _interpreters(recipes: Sequence[Path], named: str) -> list[Result]:
     from launcher.builder.lock.refresh import Result  # noqa: PLC0415 - as above
 
     python = None if named == "debian" else Path(named)
-    files = _files(recipes, "interpreters.yaml")
     results: list[Result] = []
+    made: dict[str, str] = {}
     with ShownProgress() as progress:
-        for file in files:
+        for file in _files(recipes, "interpreters.yaml"):
             before = file.read_text(encoding="utf-8")
             # The recipes that come with the launcher agree: what is made for one serves the others.
-            same = [each.text for each in results if files[0].read_text(encoding="utf-8") == before]
-            text = same[0] if same else pinned(file, progress, python=python)
+            if before not in made:
+                made[before] = pinned(file, progress, python=python)
+            text = made[before]
             results.append(Result(file, text, () if text == before else ("the pinned Pythons",)))
     return results
 

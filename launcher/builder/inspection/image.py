@@ -81,7 +81,7 @@ def inspect(image: Path) -> Inspection:
     told = look.json(description.PATH, description.LARGEST) or {}
     if not told:
         look.notes.append("It does not describe itself: whoever mounts it must say where.")
-    definition = provenance.read_inputs(look.content("meta/provenance.json") or b"")
+    definition = provenance.read_inputs(look.content(description.INPUTS) or b"")
     components = versions(look.json("meta/sbom.cdx.json"))
     found, rest = packages(look, components)
     python = _said(definition, "interpreter", "version") or _python_of_paths(look.files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.builder import provenance, squashfs
+from launcher.builder.digest import sha256_of
 from launcher.builder.provenance import Verified
 from launcher.builder.squashfs import Entry
 from launcher.errors import InvalidFile, LauncherError
@@ -101,9 +101,8 @@ class Look:
         except (OSError, InvalidFile):
             self.notes.append(f"{shown(str(path), 1000)} can't be understood.")
             return None
-        with self._image.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == claim.sha256:
-                return claim.verified
+        if sha256_of(self._image) == claim.sha256:
+            return claim.verified
         self.notes.append(f"{shown(str(path), 1000)} is of another image.")
         return None
 

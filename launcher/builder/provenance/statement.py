@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import launcher
+from launcher.builder.digest import sha256_of
+from launcher.builder.lock.wanted import PROJECT
 from launcher.builder.provenance.claim import LOCK, Verified
 from launcher.builder.sbom import Contents
 from launcher.builder.target import dotted
@@ -19,8 +21,6 @@ PREDICATE = "https://slsa.dev/provenance/v1"
 BUILDER = f"pkg:pypi/firecrest-launcher@{launcher.__version__}"
 """Who builds: a package URL is a URI, as `builder.id` must be one."""
 BUILD_TYPE = "pkg:pypi/firecrest-launcher#launcher/builder"
-
-_PROJECT = "firecrest-launcher"
 
 
 def inputs(
@@ -108,8 +108,7 @@ def statement(
 def _recipe(files: Mapping[str, Path], locked: date) -> list[dict[str, Any]]:
     found = []
     for name, path in sorted(files.items()):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        one: dict[str, Any] = {"name": f"recipe/{name}", "digest": {"sha256": digest}}
+        one: dict[str, Any] = {"name": f"recipe/{name}", "digest": {"sha256": sha256_of(path)}}
         if one["name"] == LOCK:
             one["annotations"] = {"locked": locked.isoformat()}
         found.append(one)
@@ -137,13 +136,13 @@ def _parts(contents: Contents) -> list[dict[str, Any]]:
         )
     found += [
         {
-            "name": _PROJECT,
+            "name": PROJECT,
             "uri": f"pkg:pypi/{wheel.name}@{wheel.version}",
             "digest": {"sha256": wheel.sha256},
             "annotations": {"version": wheel.version},
         }
         for wheel in contents.wheels
-        if wheel.name == _PROJECT
+        if wheel.name == PROJECT
     ]
     return found
 
