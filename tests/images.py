@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,8 @@ class Images(NamedTuple):
         prgenv: The programming environment `prgenv-test`, with the views `default` and `bare`.
         foreign_prgenv: One that holds programs for other processors, with the view `default`.
         plain: One that does not describe itself.
-        opt: What is `/opt` in a container: JupyterLab, and the container's own Python.
+        container: A container's, in Enroot's format: variables, and links such as /bin, for a node's /usr.
+        opt: What is below `/opt` in a container: JupyterLab, and the container's own Python.
     """
 
     tools: Path
@@ -75,6 +77,7 @@ class Images(NamedTuple):
     prgenv: Path
     foreign_prgenv: Path
     plain: Path
+    container: Path
     opt: Path
 
 
@@ -91,6 +94,7 @@ def make_images(directory: Path) -> Images:
         _prgenv(directory),
         _foreign_prgenv(directory),
         _plain(directory),
+        _container(directory),
         opt,
     )
 
@@ -109,7 +113,7 @@ def pack(directory: Path, name: str, views: dict[str, Any], default: str = "", m
     meta = directory / "meta"
     meta.mkdir(parents=True)
     (meta / "env.json").write_text(json.dumps(described | ({"default-view": default} if default else {})))
-    _squash(directory, image)
+    squash(directory, image)
     write_views(image, views)
     return image
 
@@ -167,10 +171,26 @@ def _plain(directory: Path) -> Path:
     tree = directory / "plain"
     tree.mkdir()
     (tree / "README").write_text("A squashfs file.\n")
-    return _squash(tree, tree.with_name("plain.squashfs"))
+    return squash(tree, tree.with_name("plain.squashfs"))
 
 
-def _squash(directory: Path, image: Path) -> Path:
+def _container(directory: Path) -> Path:
+    tree = directory / "container"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/environment").write_text(f"PATH={CONTAINER_PREFIX}/bin:/usr/bin:/bin\n")
+    for name, target in system_links():
+        (tree / name).symlink_to(target)
+    return squash(tree, tree.with_name("container.sqsh"))
+
+
+def system_links() -> Iterator[tuple[str, Path]]:
+    """Yield the links that lead from the root into /usr, such as /bin, and where they lead."""
+    for path in Path("/").iterdir():
+        if path.is_symlink() and path.readlink().parts[:1] == ("usr",):
+            yield path.name, path.readlink()
+
+
+def squash(directory: Path, image: Path) -> Path:
     """Move what lies below a directory to an image."""
     quick = ("-comp", "zstd", "-Xcompression-level", "1", "-all-root", "-quiet", "-no-progress")
     subprocess.run([program("mksquashfs"), directory, image, *quick], check=True, stdout=subprocess.DEVNULL)

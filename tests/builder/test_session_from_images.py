@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from container_site import container_site
 from images import TOOLS, USER, write_views
-from slurm.uenv import build_plugins, build_programs
-from support import localhost_names, slurm
 
 from launcher.builder import squashfs
 from launcher.check.session import Kernel
-from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,29 +41,17 @@ NO_PYTHON = "#!/bin/sh\necho 'The host has no Python.' >&2\nexit 127\n"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(built, mount_points):
-    slurm()
     with state_directory(None) as state:
         state.chmod(0o755)
         tools, science = (shutil.copy(image, state) for image in built)
-        programs = state / "bin"
-        programs.mkdir()
-        build_programs(programs)
         for image in (tools, science):
             described = json.loads(squashfs.read(Path(image), "meta/env.json"))
             views = {name: view["env"]["values"] for name, view in described["views"].items()}
             write_views(Path(image), views)
-        site = Site(state, scheduler="slurm", **clusters(tools, science, programs))
-        await site.start()
-        try:
-            nothing = state / "opt"
-            nothing.mkdir()
-            (state / "slurm/etc/plugstack.conf").write_text(build_plugins(programs, nothing))
+        async with container_site(state, **clusters(tools, science, state / "bin")) as site:
             for account in site.accounts:
                 prepare(account)
-            with localhost_names():
-                yield site
-        finally:
-            await site.stop()
+            yield site
 
 
 def clusters(tools, science, programs):

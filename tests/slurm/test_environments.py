@@ -6,114 +6,70 @@ import asyncio
 import json
 import os
 import re
-import subprocess
-import sys
-from typing import Any, NamedTuple
 
 import httpx
 import pytest
 import pytest_asyncio
+from container_site import container_site, of_the_node
 from images import CONTAINER, CONTAINER_PREFIX, PREFIX, TOOLS, USER
-from slurm.uenv import build_plugins, build_programs
-from support import eventually, localhost_names, messages, slurm
+from seen import IN_KERNEL, OF_A_PYTHON, assert_apart, configure, look
+from support import eventually, messages
 
-from launcher.check.session import Kernel, run_in_terminal
+from launcher.check.session import Kernel
 from launcher.sandbox.accounts import as_account
-from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("mount_points")]
 
-EDF = "/edf/pytorch.toml"
 FOREIGN = f"{USER}/foreign"
-RANKS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+# What Enroot's hook for PyTorch tells each task.
+RANKS = {
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "1",
+    "MASTER_ADDR": "nid001",
+    "MASTER_PORT": "29500",
+}
 SPOILT = {
     "PYTHONHOME": "/nowhere",
     "PYTHONPATH": "/nowhere/lib",
     "LD_LIBRARY_PATH": "/nowhere/lib64",
     "TMPDIR": "/dev/shm",
 }
-OF_A_PYTHON = {"PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LD_PRELOAD"}
-
-# What the server's own process has, told by the one file of its user's that it runs.
-CONFIGURATION = """\
-import json, os, sys
-from pathlib import Path
-home = Path.home()
-seen = {"environment": dict(os.environ), "path": sys.path, "prefix": sys.prefix,
-        "libraries": Path("/proc/self/maps").read_text()}
-(home / "server.json").write_text(json.dumps(seen))
-"""
-IN_KERNEL = """\
-import json, os, sys
-print(json.dumps({"environment": dict(os.environ), "path": sys.path, "prefix": sys.prefix}))
-"""
-IN_TERMINAL = """\
-cd ~
-env -0 > environment
-command -v python3 > python
-launcher session --json > told
-srun -n{tasks} sh -c 'echo $SLURMD_NODENAME $SLURM_PROCID $(ls -d {mounts})' > step 2> warnings
-"""
-
-
-class Seen(NamedTuple):
-    """What programs of a session see.
-
-    Attributes:
-        server: JupyterLab itself: `environment`, `path`, `prefix`, `libraries`.
-        terminal: The environment of a terminal.
-        python: The `python3` of a terminal.
-        step: What a step of the job has written: node, rank, and which of the mount points are there.
-        warnings: What srun has written besides.
-        told: What `launcher session` tells.
-    """
-
-    server: dict[str, Any]
-    terminal: dict[str, str]
-    python: str
-    step: list[str]
-    warnings: str
-    told: dict[str, Any]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(images):
-    slurm()
     with state_directory(None) as state:
-        programs = state / "bin"
-        programs.mkdir()
-        build_programs(programs)
-        site = Site(state, scheduler="slurm", **clusters(images, programs))
-        await site.start()
-        try:
-            plugins = build_plugins(programs, images.opt)
-            (state / "slurm/etc/plugstack.conf").write_text(plugins)
+        async with container_site(state, **clusters(images, state)) as site:
             for account in site.accounts:
                 configure(account)
-            with localhost_names():
-                yield site
-        finally:
-            await site.stop()
+            yield site
 
 
-def clusters(images, programs):
+def clusters(images, state):
     """Return a site's options: clusters that mount images in each way, and one whose tools can't run."""
+    pytorch = {**of_the_node(images, state), "env": {"PYTORCH_VERSION": "2.9.0", **RANKS}}
     prgenv = {"kind": "uenv", "image": str(images.prgenv)}
     spoilt = " ".join(f"{name}={value}" for name, value in SPOILT.items())
     changes = {
         "max_nodes": 2,
         "tools": {"image": str(images.tools)},
         "uenv": {"attach": "squashfs-mount"},
-        "prologue": f"export PATH={programs}:$PATH",
+        "prologue": f"export PATH={state}/bin:$PATH",
         "environments": [
             {"id": "named", "view": "default", **prgenv},
             {"id": "unnamed", **prgenv},
-            {"id": "own", "launcher": f"{programs.parent}/software/bin/launcher-singleuser", **prgenv},
+            {"id": "own", "launcher": f"{state}/software/bin/launcher-singleuser", **prgenv},
             {"id": "plain", "kind": "uenv", "image": str(images.plain)},
             {"id": "bare", "view": "bare", **prgenv},
             {"id": "host", "kind": "host"},
-            {"id": "container", "kind": "container", "edf": EDF},
+            {
+                "id": "container",
+                "kind": "container",
+                "edf": f"{state}/edf/pytorch.toml",
+                "definition": pytorch,
+            },
             {"id": "spoilt", "kind": "host", "prologue": f"export {spoilt}"},
             {"id": "no-view", "view": "nowhere", **prgenv},
             {"id": "no-image", "kind": "uenv", "image": f"{images.prgenv.parent}/gone.squashfs"},
@@ -128,19 +84,6 @@ def clusters(images, programs):
     return {"changes": changes, "more_clusters": more}
 
 
-def configure(account):
-    """Let an account's servers tell what they see, and break what pip has put into its home."""
-    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for name, content in {
-        ".jupyter/jupyter_server_config.py": CONFIGURATION,
-        f".local/lib/{python}/site-packages/jupyter_server.py": "raise ImportError('too old')\n",
-    }.items():
-        file = account.home / name
-        file.parent.mkdir(parents=True)
-        file.write_text(content)
-    subprocess.run(["chown", "-R", f"{account.uid}:{account.gid}", account.home], check=True)
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def alice(person):
     return await person()
@@ -152,26 +95,9 @@ async def start(someone, cluster, environment, **options):
     assert said[-1].get("ready"), json.dumps(said, indent=1)
 
 
-async def look(someone, *, tasks=1, mounts="/"):
-    """Return what the programs of a session see."""
-    home = someone.site.accounts[someone.name].home
-    assert (await someone.browser.open(f"{someone.server}lab")).status == 200
-    (home / "look").write_text(IN_TERMINAL.format(tasks=tasks, mounts=mounts))
-    await run_in_terminal(someone.browser, someone.server, f". {home}/look; echo lo''oked", "looked")
-    return Seen(
-        json.loads((home / "server.json").read_text()),
-        dict(entry.split("=", 1) for entry in (home / "environment").read_text().split("\0") if entry),
-        (home / "python").read_text().strip(),
-        (home / "step").read_text().splitlines(),
-        (home / "warnings").read_text(),
-        json.loads((home / "told").read_text()),
-    )
-
-
 def is_apart(server, prefix):
     """Check that a server has nothing of its user's Python."""
-    assert server["prefix"] == prefix
-    assert not OF_A_PYTHON & set(server["environment"])
+    assert_apart(server, prefix)
     assert not any(name.startswith("PRGENV") for name in server["environment"])
     assert USER not in server["environment"]["PATH"]
     assert not [folder for folder in server["path"] if USER in folder]
@@ -184,7 +110,7 @@ def has_default_view(environment, home):
     assert environment["PYTHONPATH"] == f"{FOREIGN}/python"
     assert environment["LD_LIBRARY_PATH"] == f"{FOREIGN}/lib"
     assert (environment["PRGENV"], environment["PRGENV_CACHE"]) == ("test", f"{home}/.cache/prgenv")
-    assert not RANKS & set(environment)
+    assert not RANKS.keys() & set(environment)
     assert not any(name.startswith("LAUNCHER_KEPT_") for name in environment)
 
 
@@ -274,7 +200,7 @@ async def test_on_the_bare_host_programs_are_the_hosts(alice, cluster):
     is_apart(seen.server, f"{TOOLS}/env/jupyter")
     assert TOOLS not in seen.terminal["PATH"]
     assert seen.python == "/usr/bin/python3"
-    assert not (OF_A_PYTHON | RANKS) & set(seen.terminal)
+    assert not (OF_A_PYTHON | RANKS.keys()) & set(seen.terminal)
     assert (seen.step, seen.warnings) == ([f"nid001 0 {TOOLS}/meta"], "")
     assert (await alice.compute()).strip() == "42"
 
@@ -284,12 +210,12 @@ async def test_in_a_container_its_variables_are_there_but_for_the_rank_of_the_se
     seen = await look(alice, tasks=2)
     is_apart(seen.server, CONTAINER)
     assert seen.terminal["PYTORCH_VERSION"] == "2.9.0"
-    assert not (RANKS | {"SLURM_STEP_ID", "SLURM_PROCID", "SLURM_LOCALID"}) & set(seen.terminal)
+    assert not (RANKS.keys() | {"SLURM_STEP_ID", "SLURM_PROCID", "SLURM_LOCALID"}) & set(seen.terminal)
     assert seen.python == f"{CONTAINER_PREFIX}/bin/python3"
     assert (sorted(seen.step), seen.warnings) == (["nid001 0 /", "nid002 1 /"], "")
     kernel = json.loads(await alice.compute(IN_KERNEL))
     assert kernel["prefix"] == CONTAINER_PREFIX
-    assert not RANKS & set(kernel["environment"])
+    assert not RANKS.keys() & set(kernel["environment"])
 
 
 async def test_what_a_prologue_sets_for_a_python_meets_only_its_users(alice):

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 import pytest_asyncio
+from container_site import container_site
 from images import PREFIX
-from slurm.uenv import Registry, build_plugins, build_programs
-from support import command_lines, eventually, localhost_names, messages, slurm
+from slurm.uenv import Registry
+from support import command_lines, eventually, messages
 
-from launcher.sandbox.site import Site
 from launcher.sandbox.state import state_directory
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("mount_points")]
@@ -22,11 +22,7 @@ FIRST = "the first use of this image on this cluster"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(images):
-    slurm()
     with state_directory(None) as state:
-        programs = state / "bin"
-        programs.mkdir()
-        build_programs(programs)
         registry = Registry(state / "registry")
         registry.add(TOOLS, images.tools)
         registry.add(PRGENV, images.prgenv)
@@ -35,21 +31,15 @@ async def site(images):
             "uenv": {"attach": "run", "pull": True},
             # Less than a pull takes.
             "claim_timeout": 12,
-            "prologue": f"export PATH={programs}:$PATH UENV_REGISTRY={registry.directory}",
+            "prologue": f"export PATH={state}/bin:$PATH UENV_REGISTRY={registry.directory}",
             "environments": [
                 {"id": "prgenv", "kind": "uenv", "image": PRGENV, "view": "default"},
                 {"id": "gone", "kind": "uenv", "image": GONE},
             ],
         }
-        site = Site(state, scheduler="slurm", changes=changes)
-        await site.start()
-        try:
-            (state / "slurm/etc/plugstack.conf").write_text(build_plugins(programs, images.opt))
-            with localhost_names():
-                site.registry = registry
-                yield site
-        finally:
-            await site.stop()
+        async with container_site(state, changes=changes) as site:
+            site.registry = registry
+            yield site
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from slurm import spank
@@ -26,19 +27,22 @@ def put_uenv(path: Path) -> None:
     path.chmod(0o755)
 
 
-def build_plugins(directory: Path, opt: Path) -> str:
-    """Build the SPANK plugins.
+def build_plugins(directory: Path) -> str:
+    """Build the SPANK plugins, of uenv and of the container engine.
 
     Args:
-        directory: Where they go.
-        opt: What is `/opt` in containers.
+        directory: Where they go; all accounts can read it.
 
     Returns:
         What Slurm's plugstack.conf says of them.
     """
     options = spank.build(directory)
-    mounts = _compile(directory / "uenv.so", "-shared", "-fPIC", "plugin.c", "mounts.c")
-    return f"required {options}\nrequired {mounts} {opt}\n"
+    sources = ("plugin.c", "mounts.c", "container.c", "plan.c")
+    plugin = _compile(directory / "uenv.so", "-shared", "-fPIC", *sources)
+    script = shutil.copy(_SOURCES / "edf.py", directory)
+    room = directory / "container"
+    room.mkdir()
+    return f"required {options}\nrequired {plugin} {sys.executable} {script} {room}\n"
 
 
 class Registry:

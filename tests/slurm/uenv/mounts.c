@@ -40,7 +40,12 @@ static int attach(int file, char *device, int size)
     return loop;
 }
 
-static int mount_image(const char *path, const char *place, uid_t user)
+int own_mounts(void)
+{
+    return unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) ? -1 : 0;
+}
+
+int mount_image(const char *path, const char *place, unsigned user)
 {
     char device[32];
     uid_t self = geteuid();
@@ -69,7 +74,7 @@ int mount_images(const char *list, unsigned user, char *problem, int size)
         snprintf(problem, size, "the list of images is too long");
         return -1;
     }
-    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL)) {
+    if (own_mounts()) {
         snprintf(problem, size, "no mount namespace: %s", strerror(errno));
         return -1;
     }

@@ -4,35 +4,23 @@
  * At submission, the variables of the views in UENV_VIEW are set: beside an image lies a shell script for each
  * of its views, IMAGE.VIEW.sh. On the node, each task has the images of UENV_MOUNT_LIST mounted.
  *
- * A step with --environment has the files and the variables of a "container": the plugin's argument is a
- * directory that is /opt there. The variables are those of Enroot's hook for PyTorch, and a PATH.
+ * A step with --environment is in a container, as the container engine makes it: the plugin's arguments are an
+ * interpreter, the script edf.py, and an empty directory to make the container in.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include <slurm/spank.h>
 
+#include "container.h"
 #include "mounts.h"
 
 SPANK_PLUGIN(launcher_test_uenv, 1)
 
 #define ROOM 4096
-
-static const char *variables[][2] = {
-    {"PATH", "/opt/python/bin:/usr/bin:/bin"},
-    {"PYTORCH_VERSION", "2.9.0"},
-    {"RANK", "0"},
-    {"LOCAL_RANK", "0"},
-    {"WORLD_SIZE", "1"},
-    {"MASTER_ADDR", "nid001"},
-    {"MASTER_PORT", "29500"},
-};
 
 /* Take over what a shell script makes of the environment. */
 static int load(const char *script)
@@ -116,16 +104,33 @@ int slurm_spank_init_post_opt(spank_t spank, int count, char *arguments[])
     return !views || !*views || *views == '/' ? 0 : load_views(images, views);
 }
 
-static int enter_container(spank_t spank, const char *opt)
+/* Where the task's program starts in its container. */
+static const char *workdir;
+
+/* Enter the container of an EDF, with its variables; its entrypoint may come before the task's program. */
+static int contain(spank_t spank, const char *edf, char *arguments[], char *problem, int size)
 {
-    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) ||
-        mount(opt, "/opt", NULL, MS_BIND, NULL)) {
-        slurm_error("no container: %s", strerror(errno));
+    uid_t user;
+    gid_t group;
+    int count;
+    char **command, **environment;
+    snprintf(problem, size, "Slurm does not tell what the task is");
+    if (spank_get_item(spank, S_JOB_UID, &user) || spank_get_item(spank, S_JOB_GID, &group) ||
+        spank_get_item(spank, S_JOB_ARGV, &count, &command) || spank_get_item(spank, S_JOB_ENV, &environment))
         return -1;
-    }
-    for (size_t each = 0; each < sizeof variables / sizeof *variables; each++) {
-        if (spank_setenv(spank, variables[each][0], variables[each][1], 1) != ESPANK_SUCCESS)
-            return -1;
+    struct plan *plan =
+        make_plan(arguments[0], arguments[1], edf, user, group, command[0], environment, problem, size);
+    if (!plan || enter_container(plan, arguments[2], user, group, problem, size))
+        return -1;
+    for (struct step *step = plan->steps; step < plan->steps + plan->count; step++) {
+        if (!strcmp(step->verb, "program"))
+            command[0] = strdup(step->first);
+        else if (!strcmp(step->verb, "workdir"))
+            workdir = step->first;
+        else if (!strcmp(step->verb, "set"))
+            spank_setenv(spank, step->first, step->second, 1);
+        else if (!strcmp(step->verb, "unset"))
+            spank_unsetenv(spank, step->first);
     }
     return 0;
 }
@@ -134,8 +139,12 @@ int slurm_spank_task_init_privileged(spank_t spank, int count, char *arguments[]
 {
     char value[ROOM], problem[ROOM + 512];
     uid_t user;
-    if (spank_getenv(spank, "CONTAINER_ENVIRONMENT", value, sizeof value) == ESPANK_SUCCESS)
-        return count ? enter_container(spank, arguments[0]) : -1;
+    if (spank_getenv(spank, "CONTAINER_ENVIRONMENT", value, sizeof value) == ESPANK_SUCCESS) {
+        if (count == 3 && !contain(spank, value, arguments, problem, sizeof problem))
+            return 0;
+        slurm_error("container engine: %s", count == 3 ? problem : "the plugin has no arguments");
+        return -1;
+    }
     if (spank_getenv(spank, "UENV_MOUNT_LIST", value, sizeof value) != ESPANK_SUCCESS || !*value)
         return 0;
     if (spank_get_item(spank, S_JOB_UID, &user) != ESPANK_SUCCESS)
@@ -144,4 +153,10 @@ int slurm_spank_task_init_privileged(spank_t spank, int count, char *arguments[]
         return 0;
     slurm_error("uenv: %s", problem);
     return -1;
+}
+
+int slurm_spank_task_init(spank_t spank, int count, char *arguments[])
+{
+    /* Before, Slurm itself goes where the step was started, if that is in the container, too. */
+    return workdir ? chdir(workdir) : 0;
 }
