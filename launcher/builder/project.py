@@ -99,14 +99,15 @@ def _pack(wheel: Path, files: dict[str, bytes], record: str) -> None:
         for name in sorted(set(files) - {record}):
             digest = base64.urlsafe_b64encode(hashlib.sha256(files[name]).digest()).rstrip(b"=").decode()
             writer.writerow((name, f"sha256={digest}", len(files[name])))
-            archive.writestr(_entry(name), files[name])
+            archive.writestr(_entry(name, files[name]), files[name])
         writer.writerow((record, "", ""))
-        archive.writestr(_entry(record), rows.getvalue())
+        archive.writestr(_entry(record, b""), rows.getvalue())
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
+def _entry(name: str, content: bytes) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _EPOCH)
     # Not all builds of zlib compress to the same bytes.
     entry.compress_type = zipfile.ZIP_STORED
-    entry.external_attr = (0o100644) << 16
+    # An installer makes a program of what is one here; terminals have `launcher` from such a file.
+    entry.external_attr = (0o100755 if content.startswith(b"#!") else 0o100644) << 16
     return entry

@@ -49,6 +49,9 @@ Package = Annotated[str, _text(r"^[a-z0-9]+(-[a-z0-9]+)*$", "a package's name in
 Pattern = Annotated[str, _text(r"^[^/\x00-\x1f][^\x00-\x1f]*$", "a pattern of paths below the mount")]
 """A pattern of paths inside of an image, as `pathlib` matches them: `**` stands for any directories."""
 
+Extra = Literal["hub", "build", "sandbox", "test"]
+"""An extra of this project."""
+
 Line = Annotated[str, _text(r"^[^\x00-\x1f\x7f]{0,500}$", "one line of up to 500 characters")]
 
 
@@ -106,6 +109,8 @@ class ImageFile(Part):
     """Where its packages lie, with programs in `bin`: `env/jupyter`."""
     launcher: Annotated[bool, Field(strict=True)] = False
     """Whether it holds this project, so that sessions can run from it."""
+    extras: tuple[Extra, ...] = ()
+    """The extras of this project that it holds, too: `hub` is for images of hubs."""
     code_server: Annotated[bool, Field(strict=True)] = False
     """Whether it may hold VS Code, by the pins of `code-server.yaml`."""
     gpu: tuple[Package, ...] = ()
@@ -135,6 +140,8 @@ class ImageFile(Part):
                 expression(pattern)
             except re.error:
                 yield ("prune", position), "has a range that ends before it begins"
+        if self.extras and not self.launcher:
+            yield ("extras",), "are this project's, which is not in the image: launcher is false"
         if self.default_view not in self.views:
             yield ("default_view",), f"is not one of the views: {', '.join(self.views)}"
 
@@ -233,19 +240,34 @@ def find_recipe(named: str) -> Path:
     Raises:
         UsageError: If there is none.
     """
-    names = recipe_names()
+    return find_directory(named, recipes_directory(), FILES[0], "launcher build uenv")
+
+
+def find_directory(named: str, own: Path, file: str, command: str) -> Path:
+    """Return the directory of a recipe of some kind.
+
+    Args:
+        named: As of `find_recipe`.
+        own: The directory of those that come with the launcher.
+        file: The file by which one is known.
+        command: What builds it.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    names = sorted(path.parent.name for path in own.glob(f"*/{file}"))
     if "/" not in named and named != "." and named in names:
-        return recipes_directory() / named
+        return own / named
     directory = Path(named)
     try:
         if ("/" in named or named == ".") and directory.is_dir():
-            if (directory / FILES[0]).is_file():
+            if (directory / file).is_file():
                 return directory
-            raise UsageError(f"{named} is no recipe: it holds no {FILES[0]}.")
+            raise UsageError(f"{named} is no recipe: it holds no {file}.")
     except OSError as error:
         raise UsageError(f"{named} can't be looked into.", why=f"{error.strerror}.") from None
     raise UsageError(
         f"There is no recipe {named!r}.",
         why=f"The launcher's own are {', '.join(names)}; another one is named by the path of its directory.",
-        todo=f"Try: launcher build uenv {names[0]}" if names else "",
+        todo=f"Try: {command} {names[0]}" if names else "",
     )

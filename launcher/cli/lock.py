@@ -176,9 +176,9 @@ def _interpreters(recipes: Sequence[Path], named: str) -> list[Result]:
 
 def _files(recipes: Sequence[Path], name: str) -> list[Path]:
     """Return the files of that name in the recipes, or in all of the checkout's."""
-    from launcher.builder.lock.jobs import find_checkout  # noqa: PLC0415 - as above
+    from launcher.builder.lock.jobs import find_checkout, recipe_directories  # noqa: PLC0415 - as above
 
-    directories = recipes or sorted(Path(shown_path(find_checkout()), "uenv").iterdir())
+    directories = recipes or recipe_directories(Path(shown_path(find_checkout())))
     files = [file for each in directories if (file := each / name).is_file()]
     if not files:
         raise UsageError(f"There is no {name} to pin them in.")

@@ -13,7 +13,7 @@ from launcher.builder.target import ARCHITECTURES
 
 pytestmark = pytest.mark.extra
 
-LOCKS = sorted(Path(launcher.__file__).parents[1].glob("uenv/*/requirements.txt"))
+LOCKS = sorted(Path(launcher.__file__).parents[1].glob("[cu]*/*/requirements.txt"))
 GLIBC = "2_31"
 
 

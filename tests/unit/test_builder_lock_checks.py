@@ -11,11 +11,11 @@ from launcher.builder.lock import Lock, below_floors, floors
 from launcher.builder.lock import refresh as refreshing
 from launcher.builder.lock.checks import drift, npm_problems, problems_of
 from launcher.builder.lock.jobs import jobs_of_checkout
-from launcher.builder.lock.wanted import Wanted, read_wanted, wanted_by_project
+from launcher.builder.lock.wanted import PROJECT, Wanted, read_wanted, wanted_by_project
 from launcher.errors import InvalidFile
 
 ROOT = Path(launcher.__file__).parents[1]
-LOCKS = sorted([*ROOT.glob("uenv/*/requirements.txt"), ROOT / "requirements.txt"])
+LOCKS = sorted([*ROOT.glob("[cu]*/*/requirements.txt"), ROOT / "requirements.txt"])
 NPM = sorted(path for path in ROOT.glob("[lt]*/**/package-lock.json") if "node_modules" not in path.parts)
 HEADER = "# locked: 2026-11-22\n"
 
@@ -30,7 +30,7 @@ def wanted(*texts):
 
 
 def test_every_recipe_has_a_lock():
-    assert {path.parent.name for path in LOCKS} > {"jupyterlab", "python-science"}
+    assert {path.parent.name for path in LOCKS} > {"hub", "jupyterlab", "python-science"}
 
 
 def test_the_locks_agree():
@@ -138,11 +138,43 @@ def test_a_list_that_says_where_to_take_something_from_is_refused(tmp_path):
     assert [each.line for each in caught.value.problems] == [2, 3, 4, 5]
 
 
-def test_an_installed_launcher_knows_what_it_needs():
-    names = {each.name for each in wanted_by_project(None)}
-    assert names == {each.name for each in wanted_by_project(ROOT)}
-    assert "jupyterhub" in names
-    assert "uv" not in names
+@pytest.mark.parametrize(
+    ("extras", "needed", "others"),
+    [
+        ((), {"jupyterhub", "jupyterlab"}, {"oauthenticator", "uv"}),
+        (("hub",), {"jupyterlab", "oauthenticator"}, {"cryptography", "uv"}),
+        (("sandbox",), {"cryptography", "oauthenticator"}, {"uv"}),
+        (("hub", "build"), {"oauthenticator", "uv"}, {"cryptography"}),
+    ],
+    ids=str,
+)
+def test_an_installed_launcher_knows_what_it_needs(extras, needed, others):
+    wanted = wanted_by_project(None, extras)
+    assert {str(each.requirement) for each in wanted} == {
+        str(each.requirement) for each in wanted_by_project(ROOT, extras)
+    }
+    names = {each.name for each in wanted}
+    assert needed <= names
+    assert not names & {PROJECT, *others}
+
+
+def test_what_an_extra_needs_on_some_machines_only_stays_so(tmp_path, monkeypatch):
+    metadata = """Metadata-Version: 2.4
+Name: firecrest-launcher
+Version: 1
+Provides-Extra: hub
+Requires-Dist: a; python_version < '3.12'
+Requires-Dist: b; (python_version < '3.12' or os_name == 'nt') and extra == 'hub'
+Requires-Dist: c; extra == 'hub'
+"""
+    (tmp_path / "firecrest_launcher-1.dist-info").mkdir()
+    (tmp_path / "firecrest_launcher-1.dist-info/METADATA").write_text(metadata)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [str(each.requirement) for each in wanted_by_project(None, ["hub"])] == [
+        'a; python_version < "3.12"',
+        'b; python_version < "3.12" or os_name == "nt"',
+        "c",
+    ]
 
 
 def test_an_npm_lock_names_no_place_and_has_hashes(tmp_path):

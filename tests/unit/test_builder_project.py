@@ -40,6 +40,8 @@ def test_it_is_a_whole_wheel_with_all_that_the_project_needs(wheel):
         names = {record[0] for record, _, _ in source.get_contents()}
     needed = (
         "launcher/singleuser/__main__.py",
+        "launcher/containers/hub/.containerignore",
+        "launcher/containers/hub/verify",
         "launcher/uenv/jupyterlab/image.yaml",
         "launcher/uenv/checks.py",
     )
@@ -70,6 +72,13 @@ def test_an_installation_gives_the_same_bytes_whoever_makes_it_and_when(wheel, t
 def test_its_bytes_do_not_depend_on_how_zlib_was_built(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert {each.compress_type for each in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_what_terminals_call_is_a_program_and_no_module_is(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        programs = {each.filename for each in archive.infolist() if each.external_attr >> 16 & 0o111}
+    assert "launcher/singleuser/launcher.sh" in programs
+    assert not [name for name in programs if name.startswith("launcher/builder/")]
 
 
 def test_without_the_session_panel_there_is_none(tmp_path, monkeypatch):

@@ -3,16 +3,19 @@
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from small_recipe import small_recipe
 
 from launcher.builder.check import check
-from launcher.builder.recipe import Recipe, find_recipe, recipe_names, recipes_directory
+from launcher.builder.lock.wanted import extras_of
+from launcher.builder.recipe import Extra, Recipe, find_recipe, recipe_names, recipes_directory
 from launcher.errors import InvalidFile, UsageError
 from launcher.view import Patch
 
-BROKEN = Path(__file__).parents[1] / "recipes/broken"
+ROOT = Path(__file__).parents[2]
+BROKEN = ROOT / "tests/recipes/broken"
 
 
 @pytest.fixture
@@ -30,8 +33,30 @@ def test_all_mistakes_are_told_at_once_with_their_places(fault, tmp_path, monkey
     assert f"{error.value}\n" == (fault / "expected.txt").read_text()
 
 
+def test_extras_are_those_of_this_project_and_go_with_it(small):
+    assert set(get_args(Extra)) == set(extras_of(ROOT))
+    path = small / "image.yaml"
+    path.write_text(path.read_text() + "extras: [hub]\n")
+    with pytest.raises(InvalidFile) as error:
+        check(small)
+    (problem,) = error.value.problems
+    assert problem.key == "extras"
+    assert "launcher is false" in problem.message
+
+
+def test_a_lock_holds_what_extras_of_this_project_need(tmp_path):
+    recipe = shutil.copytree(recipes_directory() / "jupyterlab", tmp_path / "recipe")
+    check(recipe)
+    with (recipe / "image.yaml").open("a") as file:
+        file.write("extras: [hub]\n")
+    with pytest.raises(InvalidFile) as error:
+        check(recipe)
+    assert f"oauthenticator is not in {recipe / 'requirements.txt'}" in str(error.value)
+
+
 def test_a_recipe_that_is_right_passes(small):
     check(small)
+    check(ROOT / "containers/hub")
 
 
 @pytest.mark.parametrize(

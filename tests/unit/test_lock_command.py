@@ -33,6 +33,7 @@ PYPROJECT = """
 name = "firecrest-launcher"
 dependencies = ["base"]
 [project.optional-dependencies]
+hub = ["web"]
 test = ["dev>=1"]
 """
 STAND_IN = """#!/bin/sh
@@ -94,12 +95,16 @@ def stand_in(tmp_path, monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch, stand_in):
-    """A checkout with two recipes, all of whose locks are as they should be."""
+    """A checkout with three recipes, all of whose locks are as they should be."""
     root = tmp_path / "checkout"
     files = {
         "launcher/__init__.py": "",
         "pyproject.toml": PYPROJECT,
-        "requirements.txt": locked("a==1", "b==1", "base==1", "dev==1"),
+        "requirements.txt": locked("a==1", "b==1", "base==1", "dev==1", "web==1"),
+        "containers/hub/image.yaml": IMAGE.format(name="hub", launcher="true") + "extras: [hub]\n",
+        "containers/hub/requirements.in": "a\n",
+        "containers/hub/requirements.txt": locked("a==1", "base==1", "web==1"),
+        "containers/other/container.yaml": "",
         "uenv/tools/image.yaml": IMAGE.format(name="tools", launcher="true"),
         "uenv/tools/requirements.in": "a\n",
         "uenv/tools/requirements.txt": locked("a==1", "base==1"),
@@ -135,12 +140,12 @@ def contents(root):
 def test_locks_that_fit_stay_as_they_are_with_their_date(checkout):
     before = contents(checkout)
     code, out = run()
-    assert (code, out.count("up to date")) == (0, 5)
+    assert (code, out.count("up to date")) == (0, 6)
     assert contents(checkout) == before
 
 
 def test_a_lock_that_changes_gets_the_date_of_today(checkout, stand_in):
-    for name, rest in (("uenv/science/", ()), ("", ("base==1", "dev==1"))):
+    for name, rest in (("uenv/science/", ()), ("", ("base==1", "dev==1", "web==1"))):
         stand_in.answers(f"{name}requirements.txt", body("a==1", "b==2", *rest))
     code, out = run()
     assert code == 0
@@ -152,13 +157,17 @@ def test_a_lock_that_changes_gets_the_date_of_today(checkout, stand_in):
 
 def test_recipes_with_the_launcher_come_first_and_bind_the_others(checkout, stand_in):
     run()
-    tools, science, root = stand_in.calls
+    tools, science, hub, root = stand_in.calls
     assert "uenv/tools/requirements.in pyproject.toml --output-file uenv/tools/requirements.txt" in tools
     assert "--constraints" not in tools
     assert "pyproject.toml" not in science
     assert "--constraints uenv/tools/requirements.txt" in science
+    assert "containers/hub/requirements.in pyproject.toml --output-file containers/hub/" in hub
+    assert "--constraints uenv/tools/requirements.txt --constraints uenv/science/requirements.txt" in hub
+    assert "--extra=hub" in hub
+    assert "--extra" not in tools + science
     assert "--all-extras" in root
-    assert root.count("--constraints") == 2
+    assert root.count("--constraints") == 3
     for each in stand_in.calls:
         assert "--universal --python-version 3.11" in each
         assert "--generate-hashes" in each
@@ -224,9 +233,8 @@ def test_the_words_of_uv_are_told_without_a_password(checkout, stand_in):
 
 
 def test_a_check_tells_what_would_change_and_changes_nothing(checkout, stand_in):
-    stand_in.answers("requirements.txt", body("a==1", "b==1", "base==1", "new==3"))
     (checkout / "pyproject.toml").write_text(PYPROJECT.replace('test = ["dev>=1"]', 'test = ["dev"]\nx = []'))
-    stand_in.answers("requirements.txt", body("a==1", "b==1", "base==1", "dev==2", "new==3"))
+    stand_in.answers("requirements.txt", body("a==1", "b==1", "base==1", "dev==2", "new==3", "web==1"))
     before = contents(checkout)
     code, out = run("--check", "--json")
     assert code == CheckFailed.exit_code
@@ -294,12 +302,26 @@ def test_an_own_recipe_with_the_launcher_has_what_the_launcher_needs(tmp_path, c
     stand_in.answers("requirements.txt", body("a==1"))
     with pytest.raises(InvalidFile, match="jupyterhub is not in"):
         run("--recipe", str(own))
-    assert "jupyterhub" in (stand_in.directory / "stdin").read_text()
+    given = (stand_in.directory / "stdin").read_text()
+    assert "jupyterhub" in given
+    assert "oauthenticator" not in given
 
 
-def test_one_of_the_launchers_recipes_is_not_locked_alone(checkout):
+def test_an_own_recipe_with_an_extra_of_the_launcher_has_what_that_needs(tmp_path, checkout, stand_in):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "image.yaml").write_text(IMAGE.format(name="own", launcher="true") + "extras: [hub]\n")
+    (own / "requirements.in").write_text("a\n")
+    stand_in.answers("requirements.txt", body("a==1"))
+    with pytest.raises(InvalidFile, match="oauthenticator is not in"):
+        run("--recipe", str(own))
+    assert "oauthenticator>=" in (stand_in.directory / "stdin").read_text()
+
+
+@pytest.mark.parametrize("recipe", ["uenv/tools", "containers/hub"])
+def test_one_of_the_launchers_recipes_is_not_locked_alone(checkout, recipe):
     with pytest.raises(UsageError, match="agree with each other"):
-        run("--recipe", "uenv/tools")
+        run("--recipe", recipe)
 
 
 def test_an_installed_launcher_has_no_locks_to_refresh(tmp_path, monkeypatch, stand_in):
@@ -341,7 +363,8 @@ def test_a_standalone_python_is_pinned_in_all_recipes_alike(checkout, stand_in):
     pin = f"{{arch: x86_64, python: 3.11.2, tree: '{ONE}', archive: a, sha256: '{ONE}'}}"
     pins = f"# Kept.\ninterpreters:\n- {pin}\n"
     (checkout / "uenv/other").mkdir()
-    files = [checkout / f"uenv/{name}/interpreters.yaml" for name in ("other", "tools")]
+    recipes = ("uenv/other", "uenv/tools", "containers/hub")
+    files = [checkout / name / "interpreters.yaml" for name in recipes]
     for file in files:
         file.write_text(pins)
     archive = checkout / "python.tar.gz"
@@ -357,7 +380,7 @@ def test_a_standalone_python_is_pinned_in_all_recipes_alike(checkout, stand_in):
     assert run("--interpreter", archive.name, "--check")[0] == CheckFailed.exit_code
     assert files[0].read_text() == pins
     assert run("--interpreter", archive.name)[0] == 0
-    assert files[0].read_text() == files[1].read_text()
+    assert len({file.read_text() for file in files}) == 1
     assert [pin.python for pin in read_pins(files[0])] == ["3.11.2", "3.12.4"]
     assert run("--interpreter", archive.name, "--check")[0] == 0
     with pytest.raises(UsageError, match="do not go together"):
@@ -366,7 +389,8 @@ def test_a_standalone_python_is_pinned_in_all_recipes_alike(checkout, stand_in):
 
 def test_an_interrupted_write_leaves_the_old_lock(checkout, stand_in, monkeypatch):
     stand_in.answers("uenv/tools/requirements.txt", body("a==1", "base==1.1"))
-    stand_in.answers("requirements.txt", body("a==1", "b==1", "base==1.1", "dev==1"))
+    stand_in.answers("containers/hub/requirements.txt", body("a==1", "base==1.1", "web==1"))
+    stand_in.answers("requirements.txt", body("a==1", "b==1", "base==1.1", "dev==1", "web==1"))
     before = contents(checkout)
 
     def interrupted(*_, **__):

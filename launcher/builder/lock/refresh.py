@@ -15,7 +15,6 @@ from launcher.builder.lock.checks import drift, npm_problems, problems_of
 from launcher.builder.lock.jobs import NPM_PACKAGES, Job, names_of
 from launcher.builder.lock.resolve import Upgrade, compile_lock, find_node, find_uv, npm_lock
 from launcher.builder.lock.text import Lock, Pin
-from launcher.builder.lock.wanted import wanted_by_project
 from launcher.builder.progress import Progress
 from launcher.errors import InvalidFile, UsageError
 
@@ -130,7 +129,6 @@ def _check_names(root: Path, jobs: Sequence[Job], upgrade: Upgrade) -> None:
 def _compiled(uv: str, root: Path, stage: Path, job: Job, upgrade: Upgrade) -> Result:
     path, staged = root / job.output, stage / job.output
     before = staged.read_text(encoding="utf-8") if staged.is_file() else ""
-    stdin = "\n".join(str(each.requirement) for each in wanted_by_project(None)) if job.beside else ""
     compile_lock(
         uv,
         stage,
@@ -138,7 +136,7 @@ def _compiled(uv: str, root: Path, stage: Path, job: Job, upgrade: Upgrade) -> R
         [*job.sources, *(["-"] if job.beside else [])],
         constraints=job.constraints,
         options=[*job.options, *upgrade.options],
-        stdin=stdin,
+        stdin=job.beside,
     )
     body = staged.read_text(encoding="utf-8")
     old = _pins(path)

@@ -84,6 +84,7 @@ def compile_lock(
     constraints: Sequence[str] = (),
     options: Sequence[str] = (),
     stdin: str = "",
+    machines: tuple[str, str] | None = None,
 ) -> None:
     """Let uv make a lock; what is there already stays as it is where it can.
 
@@ -95,14 +96,18 @@ def compile_lock(
         constraints: Locks whose versions count here, too.
         options: More of its options.
         stdin: Requirements that no file lists.
+        machines: The version of the only Python that it is for, and their platform, as uv names it; without
+            them, it is for all.
 
     Raises:
         RegistryUnreachable: If no registry answered.
         BuildFailed: If there is no lock, with uv's own words.
     """
     oldest = ".".join(map(str, PYTHONS[0]))
-    arguments = [uv, "pip", "compile", *sources, "--output-file", output, "--quiet", "--universal"]
-    arguments += ["--python-version", oldest, "--python", sys.executable, "--no-python-downloads"]
+    python, target = machines or (oldest, "")
+    arguments = [uv, "pip", "compile", *sources, "--output-file", output, "--quiet"]
+    arguments += ["--python-platform", target] if target else ["--universal"]
+    arguments += ["--python-version", python, "--python", sys.executable, "--no-python-downloads"]
     arguments += ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     arguments += [each for path in constraints for each in ("--constraints", path)]
     _run([*arguments, *options], directory, dict(os.environ), output, stdin)

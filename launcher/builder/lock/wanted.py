@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -17,6 +19,9 @@ from launcher.yaml_file import Problem, shown
 
 PROJECT = "firecrest-launcher"
 """This project's distribution."""
+
+_OF_AN_EXTRA = re.compile(r"(?:(?P<other>.*) and )?extra == \"(?P<extra>[^\"]+)\"")
+"""The marker that a distribution's metadata give to what an extra needs."""
 
 
 class Wanted(NamedTuple):
@@ -67,27 +72,56 @@ def read_wanted(path: Path) -> list[Wanted]:
     return wanted
 
 
-def wanted_by_project(checkout: Path | None, *, extras: bool = False) -> list[Wanted]:
+def wanted_by_project(checkout: Path | None, extras: Iterable[str] = ()) -> list[Wanted]:
     """Return what this project needs.
 
     Args:
         checkout: Its checkout, or None for what the installed distribution says.
-        extras: Whether with all its extras; only in a checkout.
+        extras: Its extras that are wanted, too.
     """
-    if checkout is None:
-        # A checkout's metadata may be older than its pyproject.toml.
-        file = Path(f"{PROJECT} {importlib.metadata.version(PROJECT)}")
-        every = [Requirement(each) for each in importlib.metadata.requires(PROJECT) or []]
-        return [Wanted(each, file) for each in every if "extra ==" not in str(each.marker or "")]
+    file, needs = _installed() if checkout is None else _of_checkout(checkout)
+    wanted: dict[str, Wanted] = {}
+    waiting, seen = ["", *extras], set()
+    while waiting:
+        extra = waiting.pop(0)
+        if extra in seen:
+            continue
+        seen.add(extra)
+        for requirement in needs[extra]:
+            if canonicalize_name(requirement.name) == PROJECT:
+                waiting += sorted(requirement.extras)
+            else:
+                wanted.setdefault(str(requirement), Wanted(requirement, file))
+    return list(wanted.values())
+
+
+def extras_of(checkout: Path) -> list[str]:
+    """Return the extras of this project, as its checkout has them."""
+    return list(project_of(checkout / "pyproject.toml").get("optional-dependencies", {}))
+
+
+def _installed() -> tuple[Path, dict[str, list[Requirement]]]:
+    """Return what the installed distribution says that each extra needs, and the whole without one."""
+    metadata = importlib.metadata.metadata(PROJECT)
+    needs: dict[str, list[Requirement]] = {"": []}
+    needs |= {extra: [] for extra in metadata.get_all("Provides-Extra", [])}
+    for text in importlib.metadata.requires(PROJECT) or []:
+        requirement = Requirement(text)
+        extra = ""
+        if found := _OF_AN_EXTRA.fullmatch(str(requirement.marker or "")):
+            extra = found["extra"]
+            requirement.marker = Marker(found["other"]) if found["other"] else None
+        needs[extra].append(requirement)
+    # A checkout's metadata may be older than its pyproject.toml.
+    return Path(f"{PROJECT} {metadata['Version']}"), needs
+
+
+def _of_checkout(checkout: Path) -> tuple[Path, dict[str, list[Requirement]]]:
+    """Return the same as a checkout's `pyproject.toml` says it."""
     pyproject = checkout / "pyproject.toml"
     project = project_of(pyproject)
-    texts = list(project["dependencies"])
-    if extras:
-        texts += [each for extra in project["optional-dependencies"].values() for each in extra]
-    requirements: Iterable[Requirement] = map(Requirement, texts)
-    return [
-        Wanted(each, pyproject) for each in requirements if canonicalize_name(each.name) != project["name"]
-    ]
+    texts = {"": project["dependencies"], **project["optional-dependencies"]}
+    return pyproject, {extra: [Requirement(each) for each in given] for extra, given in texts.items()}
 
 
 def own_checkout() -> Path | None:
