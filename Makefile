@@ -6,7 +6,7 @@ READY := .venv/.ready
 PANEL := launcher/singleuser/labextensions/firecrest-launcher/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all unit integration slurm browser builder faults lint format lock generated screenshots bench-cost bench-images clean
+.PHONY: help setup demo test test-all unit integration slurm browser builder containers faults lint format lock generated screenshots bench-cost bench-images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
@@ -34,7 +34,7 @@ test: setup ## Check the code and run all tests; as root on Debian, install what
 test-all: ## The same with the tests that take long and prove little more
 	@$(MAKE) --no-print-directory test ARGS="-m '' $(ARGS)"
 
-unit integration slurm browser builder: setup ## Run the tests of one folder
+unit integration slurm browser builder containers: setup ## Run the tests of one folder
 	@$(BIN)/pytest tests/$@ $(ARGS)
 
 faults: setup ## Put in all faults, show the matrix, and write docs/reliability.md

@@ -119,7 +119,11 @@ class _Job:
         self.definition = provenance.inputs(
             self.contents(self.project),
             self.recipe_files,
-            {"compression": recipe.image.compression, "gpu": order.gpu},
+            {
+                "compression": recipe.image.compression,
+                "gpu": order.gpu,
+                "mount": recipe.image.mount,
+            },
         )
         self.key = hashlib.sha256(f"{provenance.key(self.definition)} {sources()}".encode()).hexdigest()
         self.output = self._output()
@@ -295,7 +299,7 @@ class _Job:
             remove(work / "tree")
             raise CheckFailed(
                 "The image did not pass.",
-                why="\n".join(f"{each.name}: {each.text}" for each in report.checks if not each.ok),
+                why=report.objections,
                 todo=f"It has no name yet; look into it: launcher run {shlex.quote(str(failed))} -- /bin/sh",
             )
         return provenance.Verified(len(report.checks), report.ran, report.glibc)
@@ -305,7 +309,7 @@ class _Job:
         image = self.order.recipe.image
         wanted = [each.requirement for each in read_wanted(self.order.recipe.requirements)]
         roots = [str(each) for each in wanted if self.order.gpu or each.name not in image.gpu]
-        roots += [each.name for each in self.project]
+        roots += [f"{each.name}[{','.join(image.extras)}]" for each in self.project]
         return closure([*wheels, *self.project], roots, image.leave_out, self.order.arch, self.python.version)
 
     def _output(self) -> Path:

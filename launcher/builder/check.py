@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from launcher.builder.container.recipe import HERE, ContainerRecipe
 from launcher.builder.lock import Lock
 from launcher.builder.lock.checks import problems_of
 from launcher.builder.lock.wanted import read_wanted, wanted_by_project
@@ -13,6 +14,19 @@ from launcher.builder.recipe import Recipe
 from launcher.builder.stackinator import check_recipe
 from launcher.errors import InvalidFile
 from launcher.yaml_file import Problem, Source
+
+
+def check_container(directory: Path) -> None:
+    """Check a recipe of a container: its own files, and those of the tools where they are its own.
+
+    Raises:
+        InvalidFile: With every mistake of all its files.
+    """
+    recipe = ContainerRecipe.load(directory)
+    if recipe.container.tools == HERE:
+        check(directory)
+    else:
+        _check_verify(directory)
 
 
 def check(directory: Path) -> None:
@@ -38,7 +52,7 @@ def _check_lock(directory: Path) -> None:
     recipe = Recipe.load(directory)
     wanted = read_wanted(recipe.requirements)
     if recipe.image.launcher:
-        wanted += wanted_by_project(None)
+        wanted += wanted_by_project(None, recipe.image.extras)
     lock = Lock.read(recipe.lock)
     problems = [*_names(recipe, {each.name for each in lock.pins}), *problems_of(lock, wanted)]
     if problems:

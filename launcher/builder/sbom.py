@@ -97,7 +97,7 @@ def sbom(contents: Contents) -> bytes:
         name=contents.name,
         version=contents.version,
         bom_ref=f"image:{contents.name}",
-        properties=_properties(
+        properties=properties(
             arch=target.arch,
             glibc=dotted(target.glibc),
             python=dotted(target.python),
@@ -105,7 +105,7 @@ def sbom(contents: Contents) -> bytes:
     )
     packages = {wheel.name: _package(wheel) for wheel in contents.wheels}
     python = _python(contents.python)
-    origins = [_debian(each) for each in contents.python.packages]
+    origins = [debian_package(each) for each in contents.python.packages]
     others = [python]
     if contents.code_server:
         others.append(_code_server(contents.code_server))
@@ -126,7 +126,7 @@ def sbom(contents: Contents) -> bytes:
         components=[*packages.values(), *others, *origins],
         dependencies=dependencies,
     )
-    return _serialized(bom)
+    return serialized(bom)
 
 
 def versions(document: Any) -> dict[str, str]:
@@ -145,8 +145,8 @@ def versions(document: Any) -> dict[str, str]:
     return found
 
 
-def _serialized(bom: Bom) -> bytes:
-    """Write it in an order of our own, so that it does not depend on the library's release."""
+def serialized(bom: Bom) -> bytes:
+    """Write a bill in an order of our own, so that it does not depend on the library's release."""
     document = json.loads(JsonV1Dot6(bom).output_as_string())
     del document["serialNumber"]
     serial = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(document, sort_keys=True))
@@ -156,7 +156,7 @@ def _serialized(bom: Bom) -> bytes:
 
 def _package(wheel: Wheel) -> Component:
     metadata = metadata_of(wheel)
-    return _published(
+    return published(
         PackageURL("pypi", name=wheel.name, version=wheel.version),
         wheel.version,
         description=_one_line(metadata.get("Summary")),
@@ -171,17 +171,18 @@ def _python(python: Python) -> Component:
         name="python",
         version=python.version,
         bom_ref=f"python@{python.version}",
-        properties=_properties(interpreter=python.name, tree=python.tree),
+        properties=properties(interpreter=python.name, tree=python.tree),
     )
 
 
-def _debian(package: DebianPackage) -> Component:
+def debian_package(package: DebianPackage) -> Component:
+    """Describe a package of Debian."""
     purl = PackageURL("deb", "debian", package.name, package.version, {"arch": package.arch})
-    return _published(purl, package.version)
+    return published(purl, package.version)
 
 
 def _code_server(code_server: CodeServer) -> Component:
-    return _published(
+    return published(
         PackageURL("github", "coder", "code-server", f"v{code_server.version}"),
         code_server.version,
         type=ComponentType.APPLICATION,
@@ -189,7 +190,8 @@ def _code_server(code_server: CodeServer) -> Component:
     )
 
 
-def _published(purl: PackageURL, version: str, **facts: Any) -> Component:
+def published(purl: PackageURL, version: str, **facts: Any) -> Component:
+    """Describe what has a package URL."""
     return Component(name=purl.name, version=version, purl=purl, bom_ref=purl.to_string(), **facts)
 
 
@@ -197,7 +199,8 @@ def _sha256(digest: str) -> list[HashType]:
     return [HashType(alg=HashAlgorithm.SHA_256, content=digest)]
 
 
-def _properties(**values: str) -> list[Property]:
+def properties(**values: str) -> list[Property]:
+    """Return properties of our own."""
     return [Property(name=f"{_PREFIX}{name}", value=value) for name, value in values.items()]
 
 

@@ -14,64 +14,23 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from launcher.builder import mount
 from launcher.builder.mount import Mounted
 from launcher.builder.mount.namespace import found
 from launcher.builder.progress import Progress
 from launcher.builder.recipe import Recipe, recipes_directory
+from launcher.builder.report import VERIFY, Check, Report, answers, check, last_lines
 from launcher.builder.target import Target, dotted
 from launcher.errors import MissingPart
-from launcher.yaml_file import shown
 
 _TIMEOUT = 1800.0
 """Seconds that all of a `verify` may take; each program that it starts has its own time."""
 
 _PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
-_LINES = 20
-"""So many lines of a check's text are kept."""
 _LOOK, _PROGRAMS, _PROCESSES = range(3)
 """What `uenv/checks.py` calls `TREE`, `PROGRAM` and `PROCESSES`."""
-
-
-class Check(NamedTuple):
-    """One check.
-
-    Attributes:
-        name: What holds if it passed.
-        ok: Whether it did.
-        text: What was seen.
-    """
-
-    name: str
-    ok: bool
-    text: str
-
-
-class Report(NamedTuple):
-    """What was seen of an image.
-
-    Attributes:
-        checks: All checks.
-        ran: Whether programs of the image could be run here; otherwise they were only looked at.
-        seconds: What it took.
-        glibc: The version of the newest symbol of the C library that a program needs.
-    """
-
-    checks: tuple[Check, ...]
-    ran: bool
-    seconds: float
-    glibc: tuple[int, int] | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether all checks passed."""
-        return all(each.ok for each in self.checks)
-
-    def plain(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return {"ok": self.ok, **self._asdict(), "checks": [each._asdict() for each in self.checks]}
 
 
 class _Starter(NamedTuple):
@@ -124,7 +83,7 @@ def verify(
     programs, glibc = _programs(images, target)
     own, known = _recipes_own(images, recipe, starter)
     shared = _shared(images, recipe, known, build_paths)
-    checks = tuple(_printable(each) for each in (*problem, *shared, *own, programs))
+    checks = tuple(each.printable() for each in (*problem, *shared, *own, programs))
     return Report(checks, starter.needs > _LOOK, round(time.monotonic() - begin, 2), glibc)
 
 
@@ -141,7 +100,7 @@ def _starter(
         tried = _run(images, (*through, python, "-I", "-c", ""), user)
         if not tried.returncode:
             return _Starter(needs, (*through, python), through, user), []
-        errors = _last_lines(tried.stderr)
+        errors = last_lines(tried.stderr)
     failed = [] if target.foreign else [Check("the image's Python starts", ok=False, text=errors)]
     # The one that this runs with may lie where that account may not look.
     for python in (sys.executable, "/usr/bin/python3"):
@@ -158,21 +117,10 @@ def _recipes_own(
     Returns:
         Its checks, and the paths that it knows to hold no secrets.
     """
-    script = f"{images[0].mount}/meta/recipe/verify"
+    script = f"{images[0].mount}/{VERIFY}"
     options = [f"--needs={starter.needs}", *(f"--through={each}" for each in starter.through)]
     argv = (*starter.python, "-E", "-s", "-B", script, *_where(images, recipe), *options)
-    done = _run(images, argv, starter.user)
-    known, count, lines = _known(done.stdout.decode(errors="replace").splitlines())
-    checks = [_check(line) for line in lines]
-    if count not in (None, len(checks)):
-        text = f"It ended after {len(checks)} of {count} checks.\n{_last_lines(done.stderr)}"
-        checks.append(Check("meta/recipe/verify", ok=False, text=text.strip()))
-    elif done.returncode not in (0, 1) or (done.returncode and all(each.ok for each in checks)):
-        text = f"It ended with {done.returncode}.\n{_last_lines(done.stderr)}"
-        checks.append(Check("meta/recipe/verify", ok=False, text=text.strip()))
-    elif not done.stdout.strip():
-        checks.append(Check("meta/recipe/verify", ok=False, text="It checked nothing."))
-    return checks, known
+    return answers(_run(images, argv, starter.user), VERIFY)
 
 
 def _shared(
@@ -182,9 +130,9 @@ def _shared(
     script = str(recipes_directory() / "checks.py")
     options = [*_where(images, recipe), *(f"--known={each}" for each in known), "--", *build_paths]
     done = _run(images, (sys.executable, "-I", "-B", script, *options), None)
-    checks = [_check(line) for line in done.stdout.decode(errors="replace").splitlines()]
+    checks = [check(line, VERIFY) for line in done.stdout.decode(errors="replace").splitlines()]
     if done.returncode != (not all(each.ok for each in checks)) or not checks:
-        text = f"They ended with {done.returncode}.\n{_last_lines(done.stderr)}"
+        text = f"They ended with {done.returncode}.\n{last_lines(done.stderr)}"
         checks.append(Check("the launcher's checks", ok=False, text=text.strip()))
     return checks
 
@@ -204,36 +152,10 @@ def _programs(images: list[Mounted], target: Target) -> tuple[Check, tuple[int, 
     argv = (sys.executable, "-P", "-B", "-m", "launcher.builder.elf", images[0].mount, target.arch, glibc)
     done = _run(images, argv, None, own_environment=True)
     if done.returncode:
-        return Check(name, ok=False, text=_last_lines(done.stderr)), None
+        return Check(name, ok=False, text=last_lines(done.stderr)), None
     wrong, text, highest = json.loads(done.stdout)
     check = Check(name, ok=not wrong, text="\n".join(wrong[:10]) if wrong else text)
     return check, (highest[0], highest[1]) if highest else None
-
-
-def _known(lines: list[str]) -> tuple[tuple[str, ...], int | None, list[str]]:
-    """Take off the line that `checks.main` begins with: patterns of paths, and the number of checks."""
-    try:
-        told = json.loads(lines[0])
-        known, count = told["known"], told["checks"]
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return (), None, lines
-    patterns = [str(each) for each in known if str(each).isprintable()] if isinstance(known, list) else []
-    return tuple(patterns), count if isinstance(count, int) else -1, lines[1:]
-
-
-def _check(line: str) -> Check:
-    """Read a line that a `verify` has printed."""
-    try:
-        told = json.loads(line)
-        return Check(str(told["name"]), told["ok"] is True, str(told.get("text", "")))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return Check("meta/recipe/verify", ok=False, text=f"It printed what is no check: {line[:200]}")
-
-
-def _printable(check: Check) -> Check:
-    """Return a check as a terminal may show it: names and texts may come from the image."""
-    lines = check.text.splitlines()[:_LINES]
-    return check._replace(name=shown(check.name, 200), text="\n".join(shown(each, 500) for each in lines))
 
 
 def _run(
@@ -266,7 +188,3 @@ def _emulators(arch: str) -> Iterator[tuple[str, ...]]:
 def _nobody() -> str:
     """Return the name of the account that owns nothing."""
     return pwd.getpwuid(65534).pw_name
-
-
-def _last_lines(text: bytes) -> str:
-    return "\n".join(text.decode(errors="replace").strip().splitlines()[-8:])

@@ -12,6 +12,7 @@ import click
 
 from launcher import __version__
 from launcher.cli.build import build
+from launcher.cli.build_container import container
 from launcher.cli.check import check
 from launcher.cli.clusters import clusters
 from launcher.cli.demo import demo
@@ -59,6 +60,7 @@ COMMANDS = (
 
 for command in COMMANDS:
     cli.add_command(command)
+build.add_command(container)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ def build() -> None:
     \b
     Examples:
       launcher build uenv jupyterlab
+      launcher build container pytorch
       launcher build uenv --check
 
     Exit code: that of the command.
@@ -149,20 +150,18 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
     with builds_images():
         from launcher.builder.recipe import find_recipe  # noqa: PLC0415 - a base install may have no pydantic
     if check:
-        context = click.get_current_context()
-        for option in given:
-            if option != "directory" and context.get_parameter_source(option) == ParameterSource.COMMANDLINE:
-                raise UsageError(
-                    f"--check builds nothing: --{option.replace('_', '-')} has no meaning with it."
-                )
-        _check(recipes, as_json=as_json)
+        refuse_with_check(given)
+        with builds_images():
+            from launcher.builder.check import check as look  # noqa: PLC0415 - as above
+            from launcher.builder.recipe import recipe_names  # noqa: PLC0415 - as above
+        tell_mistakes([find_recipe(each) for each in recipes or recipe_names()], look, as_json=as_json)
         return
     if len(recipes) != 1:
         raise UsageError("Name one recipe.", todo="Try: launcher build uenv jupyterlab")
     with builds_images():
         from launcher.builder.build import build as make  # noqa: PLC0415 - as above
     order = _order(find_recipe(recipes[0]), given)
-    with _ended_as_by_ctrl_c(), ShownProgress() as progress:
+    with ended_as_by_ctrl_c(), ShownProgress() as progress:
         built = make(order, progress)
     if as_json:
         click.echo(json.dumps(built.plain(), indent=2))
@@ -170,8 +169,21 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
         _tell(built)
 
 
+def refuse_with_check(given: Iterable[str]) -> None:
+    """Refuse the options of a build where nothing is built.
+
+    Raises:
+        UsageError: If one of these is on the command line.
+    """
+    context = click.get_current_context()
+    options = {each.name: each.opts[0] for each in context.command.params}
+    for name in given:
+        if name != "directory" and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise UsageError(f"--check builds nothing: {options[name]} has no meaning with it.")
+
+
 @contextlib.contextmanager
-def _ended_as_by_ctrl_c() -> Iterator[None]:
+def ended_as_by_ctrl_c() -> Iterator[None]:
     """Have other signals, too, end what was started, with what it has mounted."""
     signals = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
     for each in signals:
@@ -234,12 +246,12 @@ def _machines(given: dict[str, Any]) -> _Machines:
     return _Machines(arch, glibc_version(glibc) if glibc else own_glibc(), bool(gpu))
 
 
-def _check(recipes: tuple[str, ...], *, as_json: bool) -> None:
-    """Tell the mistakes of some recipes, or of all that come with the launcher."""
-    with builds_images():
-        from launcher.builder.check import check  # noqa: PLC0415 - as above
-        from launcher.builder.recipe import find_recipe, recipe_names  # noqa: PLC0415 - as above
-    directories = [find_recipe(each) for each in recipes or recipe_names()]
+def tell_mistakes(directories: list[Path], check: Callable[[Path], None], *, as_json: bool) -> None:
+    """Tell the mistakes of some recipes.
+
+    Raises:
+        InvalidFile: With all mistakes of all of them.
+    """
     problems: list[str] = []
     for directory in directories:
         try:

@@ -80,8 +80,8 @@ Edf = Annotated[
 ContainerImage = Annotated[
     str,
     _text(
-        rf"^([a-z]+://)?[A-Za-z0-9][A-Za-z0-9_.:/@#+-]{{0,500}}$|^{PATH}\.sqsh$",
-        "an image of a registry, such as registry.example.org#team/image:tag, or the path of a .sqsh file",
+        rf"^([a-z]+://)?[A-Za-z0-9][A-Za-z0-9_.:/@#+-]{{0,500}}$|^{PATH}\.(sqsh|squashfs)$",
+        "an image of a registry, such as registry.example.org#team/image:tag, or the path of a squashfs file",
     ),
 ]
 """What an EDF names as image: a registry's, in Enroot's form, or a squashfs file."""
@@ -99,8 +99,8 @@ EdfPath = Annotated[
 EdfMount = Annotated[
     str,
     _text(
-        rf"^{_EDF_PATH}:{_EDF_PATH}(:[a-z]+(,[a-z]+)*)?$",
-        "SOURCE:TARGET or SOURCE:TARGET:OPTIONS, with absolute paths; ${NAME} is a variable's value",
+        rf"^{_EDF_PATH}:{_EDF_PATH}(:[a-z]+(\+[a-z]+)*)?$",
+        "SOURCE:TARGET or SOURCE:TARGET:ro+private, with absolute paths; ${NAME} is a variable's value",
     ),
 ]
 """A directory that a container sees: where it lies on the node, and where in the container."""

@@ -1,18 +1,15 @@
-"""The half of a build in a namespace of its own: a process that tells how far it is, and what went wrong."""
+"""The half of a build in a namespace of its own."""
 
-import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 
 import pytest
 from quiet import Silent
 
 from launcher.builder import assemble as half
 from launcher.builder.assemble import Plan
-from launcher.errors import BuildFailed, MissingPart
+from launcher.errors import BuildFailed
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 VERSION = f"{MINOR}.{sys.version_info[2]}"
@@ -42,16 +39,6 @@ def plan(tmp_path, monkeypatch):
     )
 
 
-@pytest.fixture
-def worker(monkeypatch):
-    """Let a shell script be the process in the namespace."""
-
-    def be(script):
-        monkeypatch.setattr(half, "bound", lambda directory, mount, argv: ["sh", "-c", script])
-
-    return be
-
-
 def test_an_image_holds_its_python_and_an_environment_and_not_what_nobody_runs(plan, tmp_path):
     progress = Steps()
     half.assemble(plan._replace(prune=()), tmp_path / "image", progress)
@@ -78,38 +65,3 @@ def test_what_the_system_refuses_is_said_in_words(plan, tmp_path):
     with pytest.raises(BuildFailed) as error:
         half.assemble(plan._replace(interpreter="/nowhere"), tmp_path / "image", Silent())
     assert error.value.why == "No such file or directory: /nowhere."
-
-
-@pytest.mark.parametrize("kind", [BuildFailed, MissingPart])
-def test_its_errors_are_those_of_the_build(plan, worker, tmp_path, kind):
-    told = {"error": kind.__name__, "what": "No.", "why": "Because.", "todo": "Go."}
-    worker(f"echo '{json.dumps(told)}'; exit 1")
-    with pytest.raises(kind) as error:
-        half.assemble(plan, tmp_path, Silent())
-    assert (error.value.what, error.value.why, error.value.todo) == ("No.", "Because.", "Go.")
-
-
-@pytest.mark.parametrize(
-    "script", ["exec <&-; echo mount failed >&2; exit 32", "echo mount failed >&2; kill $$"]
-)
-def test_one_that_ends_without_a_word_has_failed(plan, worker, tmp_path, script):
-    worker(script)
-    with pytest.raises(BuildFailed, match="could not be put together") as error:
-        half.assemble(plan, tmp_path, Silent())
-    assert error.value.why == "mount failed"
-
-
-def test_an_interrupted_build_takes_it_along(plan, worker, tmp_path):
-    class Interrupted(Silent):
-        def step(self, text):
-            raise KeyboardInterrupt
-
-    worker(
-        f"echo $$ >{tmp_path}/pid; echo '{json.dumps({'call': 'step', 'arguments': ['x']})}'; exec sleep 600"
-    )
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        half.assemble(plan, tmp_path, Interrupted())
-    assert time.monotonic() - began < 300
-    pid = (tmp_path / "pid").read_text().strip()
-    assert subprocess.run(["kill", "-0", pid], check=False, capture_output=True).returncode

@@ -17,7 +17,8 @@ from launcher.builder.build import build
 from launcher.builder.interpreter import Interpreter
 from launcher.builder.order import Order
 from launcher.builder.recipe import Recipe
-from launcher.builder.verify import Check, Report
+from launcher.builder.report import Check, Report
+from launcher.builder.wheels import Wheel
 from launcher.errors import BuildFailed, CheckFailed, InvalidFile, MissingPart, UsageError
 
 GOOD = Report((Check("it works", ok=True, text=""),), ran=True, seconds=0.1, glibc=(2, 31))
@@ -125,6 +126,16 @@ def test_it_holds_what_it_says_of_itself_and_its_recipe(order, taken):
     assert provenance.read_inputs(told).said("interpreter", "version") == "3.11.2"
     assert str(order.cache).encode() not in told
     assert squashfs.read(image, "meta/sbom.cdx.json") == provenance.beside(image, "sbom.cdx").read_bytes()
+
+
+def test_it_holds_this_project_with_the_extras_that_its_recipe_names(order, taken, monkeypatch):
+    wheel = Wheel(Path("project.whl"), "firecrest-launcher", "1.0", "0" * 64)
+    monkeypatch.setattr(steps, "project", lambda _: wheel)
+    asked = []
+    monkeypatch.setattr(steps, "closure", lambda wheels, roots, *_: asked.append((wheels, roots)) or [])
+    image = order.recipe.image.model_copy(update={"launcher": True, "extras": ("hub", "build")})
+    made(order._replace(recipe=order.recipe._replace(image=image)))
+    assert asked == [([wheel], ["click", "firecrest-launcher[hub,build]"])]
 
 
 def test_the_same_again_takes_no_step(order, taken):

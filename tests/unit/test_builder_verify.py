@@ -1,4 +1,4 @@
-"""The checks that images must pass, each with one that doesn't; and how a `verify` is listened to."""
+"""The checks that images must pass, each with one that doesn't; and how a recipe adds its own."""
 
 import base64
 import hashlib
@@ -14,9 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from launcher.builder import verify as module
 from launcher.builder.recipe import recipes_directory
-from launcher.builder.verify import Check, Report
 
 CHECKS = recipes_directory() / "checks.py"
 LIB = f"env/lab/lib/python3.{sys.version_info.minor}"
@@ -426,62 +424,3 @@ def test_programs_start_through_an_emulator(tree):
     emulator.chmod(0o755)
     told = verified(tree, OWN, "--through", str(emulator), "--through=-L", "--needs", "1")[1][-1]
     assert told["text"] == f"-L {tree}/env/lab/bin/python -I {tree}/env/lab/bin/tool a b"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """What a `verify` that prints and ends as told is taken for."""
-
-    def listened(output, code, errors=b""):
-        done = subprocess.CompletedProcess([], code, output, errors)
-        monkeypatch.setattr(module, "_run", lambda *_: done)
-        recipe = SimpleNamespace(image=SimpleNamespace(prefix="env/lab"))
-        starter = module._Starter(2, ("python",), (), None)
-        return module._recipes_own([module.Mounted(Path("x"), "/x")], recipe, starter)
-
-    return listened
-
-
-GOOD = b'{"name": "a", "ok": true, "text": "b"}\n'
-
-
-def test_lines_become_checks(script):
-    begin = b'{"known": ["*.pem", "a\\u0000b"], "checks": 1}\n'
-    assert script(begin + GOOD, 0) == ([Check("a", ok=True, text="b")], ("*.pem",))
-
-
-@pytest.mark.parametrize("count", [b"2", b"0", b"null", b'"1"'])
-def test_checks_that_are_missing_have_failed(script, count):
-    checks, _ = script(b'{"known": [], "checks": ' + count + b"}\n" + GOOD, 0)
-    assert [each.ok for each in checks] == [True, False]
-
-
-@pytest.mark.parametrize("first", [b'{"known": 3, "checks": 1}\n', b'{"known": null, "checks": 1}\n'])
-def test_what_is_known_must_be_a_list(script, first):
-    assert script(first + GOOD, 0)[1] == ()
-
-
-def test_what_an_image_says_is_told_in_few_plain_lines():
-    check = Check("\x1b[2Jname", ok=False, text="\x1b]0;title\x07\n\ud800\n" + "line\n" * 100)
-    told = module._printable(check)
-    assert (told.name + told.text.replace("\n", "")).isprintable()
-    assert len(told.text.splitlines()) == 20
-
-
-@pytest.mark.parametrize(
-    ("output", "code", "words"),
-    [
-        (b"", 0, "checked nothing"),
-        (GOOD, 1, "ended with 1"),
-        (GOOD, -11, "ended with -11"),
-        (b"", 1, "ended with 1.\nlast words"),
-        (b"hello\n" + GOOD, 0, "no check: hello"),
-        (b'{"name": "a"}\n', 1, "no check"),
-        (b'{"name": "a", "ok": 1}\n', 1, ""),
-    ],
-)
-def test_a_verify_that_is_silent_or_breaks_has_failed(script, output, code, words):
-    report = Report(tuple(script(output, code, b"last words")[0]), ran=True, seconds=1)
-    assert not report.ok
-    assert words in "\n".join(each.text for each in report.checks)
-    assert json.dumps(report.plain())

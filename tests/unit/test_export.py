@@ -45,7 +45,7 @@ SITE = {
     "HUB_URL": "https://jupyter.example.org/base/",
     "OAUTH_CLIENT_ID": "the-client",
     "OAUTH_CLIENT_SECRET": "the-clients-secret",
-    "OAUTH2_AUTHORIZE_URL": "https://login.example.org/auth",
+    "OAUTH2_AUTHORIZE_URL": "https://login.example.org/authorize",
     "OAUTH2_TOKEN_URL": "https://login.example.org/token",
     "OAUTH2_USERDATA_URL": "https://login.example.org/userinfo",
     "JUPYTERHUB_CRYPT_KEY": "ab" * 32,

@@ -2,15 +2,22 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from pipelines import (
+    CURL,
+    GITHUB,
+    GITLAB,
+    Scripts,
+    lines_with,
+    owners_of_actions,
+    schema_findings,
+    shell_findings,
+    shell_of,
+)
 
 from launcher.builder.recipe import recipes_directory
-from launcher.clusters.shell import bash_findings, find_shellcheck, shellcheck_findings
 
 CI = recipes_directory() / "ci"
 SCRIPTS = ("build", "verify", "publish")
@@ -18,66 +25,35 @@ LAID_OUT = "daint/gh200/jupyterlab/4.6.2/v7"
 OTHER = "eiger/zen2/jupyterlab/4.6.2/v7"
 
 
-def shell_of(name: str) -> list[str]:
-    """Return all shell of a pipeline, a script for each job or step."""
-    said = yaml.safe_load((CI / name).read_text())
-    if name == "github.yml":
-        return [step["run"] for job in said["jobs"].values() for step in job["steps"] if "run" in step]
-    jobs = [job for job in said.values() if isinstance(job, dict)]
-    return ["\n".join(job[key]) for job in jobs for key in ("before_script", "script") if job.get(key)]
-
-
 class TestFiles:
-    @pytest.mark.parametrize(
-        ("name", "options"),
-        [
-            ("gitlab.yml", ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"]),
-            ("github.yml", ["--builtin-schema", "vendor.github-workflows"]),
-        ],
-    )
-    def test_they_fit_the_published_schema(self, name, options):
-        program = Path(sys.executable).parent / "check-jsonschema"
-        # The schemas come with the program: it has no way out.
-        environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-        done = subprocess.run(
-            [program, *options, CI / name], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout
+    @pytest.mark.parametrize("name", [GITLAB, GITHUB])
+    def test_they_fit_the_published_schema(self, name):
+        assert not schema_findings(CI / name)
 
-    @pytest.mark.parametrize("name", ["gitlab.yml", "github.yml", *SCRIPTS])
+    @pytest.mark.parametrize("name", [GITLAB, GITHUB, *SCRIPTS])
     def test_bash_and_shellcheck_take_their_shell(self, name):
-        scripts = [(CI / name).read_text()] if name in SCRIPTS else shell_of(name)
-        assert scripts
-        shellcheck = find_shellcheck()
-        assert shellcheck
-        assert [bash_findings(script) for script in scripts] == [[]] * len(scripts)
-        assert shellcheck_findings(shellcheck, scripts) == [[]] * len(scripts)
+        assert not shell_findings(CI / name)
 
-    @pytest.mark.parametrize("name", ["gitlab.yml", "github.yml"])
+    @pytest.mark.parametrize("name", [GITLAB, GITHUB])
     def test_each_builds_for_both_processors_verifies_and_publishes(self, name):
         text = (CI / name).read_text()
         assert "gh200" in text
         assert "zen2" in text
-        shell = "\n".join(shell_of(name))
+        shell = "\n".join(shell_of(CI / name))
         assert "launcher build uenv --check" in shell
         for script in SCRIPTS:
             assert f"uenv/ci/{script} images" in shell
 
     def test_actions_are_pinned_by_commit(self):
-        used = re.findall(r"uses: (\S+)(.*)", (CI / "github.yml").read_text())
-        assert used
-        for action, comment in used:
-            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)
-            assert re.fullmatch(r" # v[0-9]+\.[0-9]+\.[0-9]+", comment)
+        assert owners_of_actions(CI / GITHUB) == {"actions"}
 
     def test_what_a_workflow_is_given_reaches_no_shell_as_text(self):
-        assert not [script for script in shell_of("github.yml") if "${{" in script]
+        assert not [script for script in shell_of(CI / GITHUB) if "${{" in script]
 
     def test_the_registrys_token_is_in_no_argument(self):
-        for name in ("gitlab.yml", "github.yml", *SCRIPTS):
-            for line in (CI / name).read_text().splitlines():
-                # It is the path of a file, or goes into one.
-                assert "TOKEN" not in line or "$TOKEN" not in line or line.strip().startswith("printf ")
+        lines = lines_with("TOKEN", *(CI / name for name in (GITLAB, GITHUB, *SCRIPTS)))
+        # It is the path of a file, or goes into one.
+        assert {line.split()[0] for line in lines if "$TOKEN" in line} == {"printf"}
 
     @pytest.mark.parametrize("script", SCRIPTS)
     def test_the_scripts_can_be_run(self, script):
@@ -92,40 +68,15 @@ stem=${output%.squashfs}
 touch "$output" "$stem.sbom.cdx.json" "$stem.provenance.json"
 echo '{"name": "jupyterlab", "version": "4.6.2", "image": "'"$output"'"}'
 """
-CURL = """#!/bin/sh
-for url; do :; done
-while [ $# -gt 1 ]; do [ "$1" = --output ] && output=$2; shift; done
-echo "curl $url" >> "$SAID"
-touch "$output"
-"""
 
 
 @pytest.fixture
 def ci(tmp_path, monkeypatch):
     """Return a function that runs a script with stand-ins for what it calls, and returns what these got."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, text in {
-        "launcher": LAUNCHER,
-        "curl": CURL,
-        "uenv": '#!/bin/sh\necho "uenv $*" >> "$SAID"\n',
-    }.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
     monkeypatch.chdir(tmp_path)
-
-    def run(script: str, status: int = 0, **variables: str) -> list[str]:
-        said = tmp_path / "said"
-        said.write_text("")
-        usual = {"RECIPE": "jupyterlab", "SYSTEM": "daint", "UARCH": "gh200", "TAG": "v7"}
-        environment = {**usual, **variables, "PATH": f"{programs}:/usr/bin:/bin", "SAID": str(said)}
-        done = subprocess.run(
-            [CI / script, "images"], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == status, done.stderr
-        return said.read_text().splitlines() if status == 0 else done.stderr.splitlines()
-
-    return run
+    stand_ins = {"launcher": LAUNCHER, "curl": CURL, "uenv": '#!/bin/sh\necho "uenv $*" >> "$SAID"\n'}
+    usual = {"RECIPE": "jupyterlab", "SYSTEM": "daint", "UARCH": "gh200", "TAG": "v7"}
+    return Scripts(CI, tmp_path, stand_ins, usual)
 
 
 class TestScripts:

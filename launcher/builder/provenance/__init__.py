@@ -16,7 +16,7 @@ from launcher.builder.provenance.claim import (
     read,
     read_inputs,
 )
-from launcher.builder.provenance.statement import inputs, key, statement, written
+from launcher.builder.provenance.statement import build_definition, inputs, key, statement, written
 
 __all__ = [
     "LARGEST",
@@ -25,6 +25,7 @@ __all__ = [
     "Definition",
     "Verified",
     "beside",
+    "build_definition",
     "inputs",
     "key",
     "read",

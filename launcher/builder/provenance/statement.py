@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,8 @@ def inputs(
         OSError: If the recipe can't be read.
     """
     target = contents.target
-    return {
-        "buildType": BUILD_TYPE,
-        "externalParameters": {
+    return build_definition(
+        {
             "recipe": contents.name,
             "version": contents.version,
             "arch": target.arch,
@@ -47,8 +46,24 @@ def inputs(
             "python": dotted(target.python),
             **parameters,
         },
+        [*_recipe(recipe, contents.locked), *_parts(contents)],
+    )
+
+
+def build_definition(
+    parameters: Mapping[str, str | bool], dependencies: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return SLSA's `buildDefinition`.
+
+    Args:
+        parameters: What was asked for.
+        dependencies: What it is made from: `name`, `digest`, and what else is known of each.
+    """
+    return {
+        "buildType": BUILD_TYPE,
+        "externalParameters": dict(parameters),
         "internalParameters": {"launcher": launcher.__version__},
-        "resolvedDependencies": [*_recipe(recipe, contents.locked), *_parts(contents)],
+        "resolvedDependencies": list(dependencies),
     }
 
 

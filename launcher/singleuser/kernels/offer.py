@@ -126,7 +126,9 @@ def _fix(place: Place, python: Interpreter, has: Sequence[str]) -> str:
     if python.venv is None:
         # Where it is, most can't write; a virtual environment of it appears by itself.
         made = os.path.join(place.start, COLLECTION, slug(python.where))
-        make = f"{program} -m venv --system-site-packages {quote(made)}"
+        # Debian's Python, which many containers have, brings no other pip for it; the one that is there does.
+        bare = "--without-pip " if "pip" in has and "ensurepip" not in has else ""
+        make = f"{program} -m venv {bare}--system-site-packages {quote(made)}"
         return f"{make} && {quote(f'{made}/bin/python')} -m pip install ipykernel"
     if python.question is None:
         # It is not theirs to change, nor is its program to be run without need.

@@ -1,0 +1,70 @@
+"""What an engine gets to see of a build: the tools, what the base's Python lacks, and the recipe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from launcher.builder.container.recipe import (
+    DOCKERFILE,
+    IGNORED,
+    INSTALLER,
+    ContainerRecipe,
+    containers_directory,
+)
+from launcher.builder.inputs import CHECKS
+from launcher.builder.mount.namespace import found
+from launcher.builder.report import VERIFY
+from launcher.errors import BuildFailed
+
+TOOLS = "tools"
+KERNEL = "kernel"
+META = "meta/container"
+"""Where the recipe of the container lies below the mount; its SBOM and what it was made from, too."""
+_PROGRAMS = "bin"
+
+
+def make_context(directory: Path, recipe: ContainerRecipe, tools: Path, meta: dict[str, bytes]) -> None:
+    """Fill the directory of a build; what the base's Python lacks lies in its `kernel` already.
+
+    Args:
+        directory: The directory.
+        recipe: The recipe.
+        tools: The image of the tools.
+        meta: What else the image tells of itself: name → content.
+
+    Raises:
+        BuildFailed: If the tools can't be unpacked.
+        OSError: If something can't be written.
+    """
+    tree = directory / TOOLS
+    program = found("unsquashfs") or "unsquashfs"
+    done = subprocess.run(
+        [program, "-quiet", "-no-progress", "-no-xattrs", "-dest", str(tree), str(tools)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise BuildFailed("The tools could not be unpacked.", why=done.stderr.strip()[-500:])
+    if os.geteuid() == 0:
+        # In the image of the tools, all is nobody's.
+        subprocess.run(["chown", "--recursive", "--no-dereference", "0:0", str(tree)], check=True)
+    prefix = recipe.tools.image.prefix
+    (tree / _PROGRAMS).symlink_to(f"{prefix}/bin")
+    own = tree / META
+    own.mkdir()
+    for name, path in recipe.files.items():
+        shutil.copyfile(path, own / name)
+    for name, content in meta.items():
+        (own / name).write_bytes(content)
+    (own / CHECKS).symlink_to(f"../../{Path(VERIFY).parent}/{CHECKS}")
+    for path in own.iterdir():
+        if not path.is_symlink():
+            path.chmod(0o644)
+    for name in (DOCKERFILE, IGNORED):
+        shutil.copyfile(recipe.directory / name, directory / name)
+    shutil.copyfile(containers_directory() / INSTALLER, directory / KERNEL / INSTALLER)
