@@ -32,9 +32,9 @@ c.JupyterHub.authenticator_class = GenericOAuthenticator
 c.GenericOAuthenticator.client_id = os.environ.get("KC_CLIENT_ID", "<client-id>")
 c.GenericOAuthenticator.client_secret = os.environ.get("KC_CLIENT_SECRET", "<client-secret>")
 c.GenericOAuthenticator.oauth_callback_url = "{callback}"
-c.GenericOAuthenticator.authorize_url = "https://login.example.org/auth"
-c.GenericOAuthenticator.token_url = "https://login.example.org/token"
-c.GenericOAuthenticator.userdata_url = "https://login.example.org/userinfo"
+c.GenericOAuthenticator.authorize_url = "{provider}/authorize"
+c.GenericOAuthenticator.token_url = "{provider}/token"
+c.GenericOAuthenticator.userdata_url = "{provider}/userinfo"
 c.GenericOAuthenticator.username_key = "preferred_username"
 c.GenericOAuthenticator.scope = ["openid", "profile", "firecrest"]
 c.JupyterHub.spawner_class = "firecrestspawner.spawner.SlurmSpawner"
@@ -93,12 +93,12 @@ def f7t4jhub(
     values: dict[str, Any],
     callback: str = "https://hub.example.org/hub/oauth_callback",
     proxy_api: str = "http://127.0.0.1:8001",
+    provider: str = "https://login.example.org",
 ) -> str:
     """Return the script that the chart makes, once it went through its ConfigMap."""
     config = values["config"]
-    script = _F7T4JHUB.format(
-        **config["spawner"], extraConfig=config["extraConfig"], callback=callback, proxy_api=proxy_api
-    )
+    site = {"callback": callback, "proxy_api": proxy_api, "provider": provider}
+    script = _F7T4JHUB.format(**config["spawner"], extraConfig=config["extraConfig"], **site)
     indented = "\n" + "".join(f"    {line}\n" for line in script.split("\n"))
     manifest = f"data:\n  jupyterhub-config: |\n    {indented}\n"
     return str(yaml.safe_load(manifest)["data"]["jupyterhub-config"])

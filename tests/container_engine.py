@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import missing, program
@@ -49,6 +51,10 @@ storage: {{filesystem: {{rootdirectory: {directory}/data}}}}
 http: {{addr: "127.0.0.1:0", secret: none}}
 """
 _LISTENS = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+
+
+CACHE = Path(sys.prefix) / "images/cache"
+"""What builds keep for the next ones, those of images for uenv, too."""
 
 
 class Engine:
@@ -131,3 +137,11 @@ def registry(directory: Path) -> Iterator[str]:
             yield found[1]
         finally:
             process.terminate()
+
+
+def launcher_build(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `launcher build container`."""
+    CACHE.parent.mkdir(exist_ok=True)
+    command = [Path(sys.executable).with_name("launcher"), "build", "container", *arguments]
+    options = {"stdout": subprocess.PIPE, "text": True} | options
+    return subprocess.run([*command, "--cache", CACHE], check=False, **options)

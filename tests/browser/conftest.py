@@ -8,22 +8,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from pages import another
-from playwright.async_api import Browser, Page, async_playwright
-from support import program
+from pages import another, headless
+from playwright.async_api import Browser, Page
 
 from launcher.sandbox.site import Site
-
-_ARGUMENTS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # Nothing but this machine is asked for anything.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]
 
 
 @pytest.fixture(scope="session")
@@ -38,13 +26,8 @@ def screenshots() -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     """A headless Chromium."""
-    path = program("chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=path, chromium_sandbox=os.geteuid() != 0, args=_ARGUMENTS
-        )
+    async with headless() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import pytest_asyncio
 from images import PREFIX
-from pages import open_form
+from pages import notebook_tiles, open_form, press_start, run_cell
 from playwright.async_api import expect
 from slurm.uenv import build_programs
 from support import localhost_names, slurm
@@ -57,10 +57,9 @@ async def test_kernels_are_there_by_themselves_and_one_that_can_not_run_says_wha
     site, page, alice, virtual_environment, screenshots
 ):
     await open_form(page, site, alice)
-    await page.get_by_role("button", name="Start").click()
-    await page.wait_for_url(re.compile(rf"/user/{alice}/lab"), timeout=120_000)
+    await press_start(page, alice)
 
-    notebooks = page.locator('.jp-LauncherCard[data-category="Notebook"]')
+    notebooks = notebook_tiles(page)
     main = notebooks.filter(has_text=re.compile(r"Python 3\.\d+ · prgenv-test default"))
     broken = notebooks.filter(has_text=re.compile(r"Python 3\.\d+ · venv analysis \(no ipykernel\)"))
     own = notebooks.filter(has_text=re.compile(r"Python 3\.\d+ · JupyterLab"))
@@ -76,11 +75,5 @@ async def test_kernels_are_there_by_themselves_and_one_that_can_not_run_says_wha
     await dialog.get_by_role("button").last.click()
 
     await page.goto(f"{site.url}user/{alice}/lab/workspaces/fresh?reset")
-    await main.click()
-    await page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
-    # Idle shows before the kernel's websocket is up.
-    await page.wait_for_timeout(1500)
-    await page.locator(".jp-Notebook .cm-content").first.click()
-    await page.keyboard.type("import os, sys; print(sys.prefix, os.environ['PRGENV'])")
-    await page.keyboard.press("Shift+Enter")
-    await expect(page.locator(".jp-OutputArea-output pre").first).to_have_text(f"{PREFIX} test\n")
+    said = await run_cell(page, main, "import os, sys; print(sys.prefix, os.environ['PRGENV'])")
+    assert said == f"{PREFIX} test"

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from pages import log_in
+from pages import log_in, press_start
 from playwright.async_api import Locator, Page, WebSocketRoute, expect
 from support import eventually
 
@@ -143,8 +143,7 @@ async def enter(page: Page, site: Site, name: str, minutes: int = 30) -> None:
     else:
         await log_in(page, site, name)
         await page.get_by_label("Time").select_option(str(minutes))
-        await page.get_by_role("button", name="Start").click()
-        await page.wait_for_url(re.compile(rf"/user/{name}/lab"), timeout=120_000)
+        await press_start(page, name)
     await page.locator(".jp-Launcher").first.wait_for()
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from code_server import assert_private, code_server, processes
 from images import PREFIX
-from pages import open_form
+from pages import open_form, press_start
 from playwright.async_api import expect
 from slurm.uenv import build_programs
 from support import eventually, localhost_names, slurm
@@ -67,8 +66,7 @@ def start(site, alice):
 async def test_a_file_is_edited_and_a_command_runs_where_kernels_run(site, page, alice, start, screenshots):
     account, server = site.accounts[alice], f"{site.url}user/{alice}/"
     await open_form(page, site, alice)
-    await page.get_by_role("button", name="Start").click()
-    await page.wait_for_url(re.compile(rf"/user/{alice}/lab"), timeout=120_000)
+    await press_start(page, alice)
 
     async with page.context.expect_page() as opened:
         await page.locator(".jp-LauncherCard").filter(has_text="VS Code").click()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +12,6 @@ import container_engine
 import pytest
 
 from launcher.sandbox.state import state_directory
-
-CACHE = Path(sys.prefix) / "images/cache"
-"""What builds keep for the next ones, those of images for uenv, too."""
 
 
 class Bases(NamedTuple):
@@ -81,21 +76,13 @@ def build(engine: container_engine.Engine, bases: Bases, engine_place: Path) -> 
 
     def build(*arguments: str) -> dict[str, Any]:
         if arguments not in told:
-            done = launcher_build(*arguments, "--output", str(output), "--json")
+            done = container_engine.launcher_build(*arguments, "--output", str(output), "--json")
             # What it says as it goes is in the output of the test.
             assert done.returncode == 0, done.args
             told[arguments] = json.loads(done.stdout)
         return told[arguments]
 
     return build
-
-
-def launcher_build(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `launcher build container`."""
-    CACHE.parent.mkdir(exist_ok=True)
-    command = [Path(sys.executable).with_name("launcher"), "build", "container", *arguments]
-    options = {"stdout": subprocess.PIPE, "text": True} | options
-    return subprocess.run([*command, "--cache", CACHE], check=False, **options)
 
 
 @pytest.fixture(scope="session")

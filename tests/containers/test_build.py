@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import launcher_build
+from container_engine import CACHE, launcher_build
 
 from launcher.builder.container.recipe import containers_directory
 from launcher.builder.provenance import read
@@ -233,7 +233,7 @@ checks.main()
         program = Path(sys.executable).with_name("launcher")
         command = [program, "build", "container", recipe, "--base", bases.debian, "--tag", "localhost/x:1"]
         with subprocess.Popen(
-            [*command, "--output", tmp_path, "--cache", Path(sys.prefix) / "images/cache"],
+            [*command, "--output", tmp_path, "--cache", CACHE],
             stderr=subprocess.DEVNULL,
         ) as process:
             deadline = time.monotonic() + 300

@@ -9,16 +9,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import charts
+import exported_hub
 import httpx
 import pytest
 import pytest_asyncio
-import yaml
 from support import Person, eventually
 
 from launcher.check.browser import Browser
-from launcher.export import Kind, export
-from launcher.sandbox.hub import CLIENT_ID, Hub
+from launcher.export import Kind
+from launcher.sandbox.hub import Hub
 from launcher.sandbox.processes import Program, free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,7 +35,7 @@ SITE = {
     "HUB_URL": "https://hub.example.org",
     "OAUTH_CLIENT_ID": "the-client",
     "OAUTH_CLIENT_SECRET": "the-clients-secret",
-    "OAUTH2_AUTHORIZE_URL": "https://login.example.org/auth",
+    "OAUTH2_AUTHORIZE_URL": "https://login.example.org/authorize",
     "OAUTH2_TOKEN_URL": "https://login.example.org/token",
     "OAUTH2_USERDATA_URL": "https://login.example.org/userinfo",
     "KC_CLIENT_ID": "the-client",
@@ -79,24 +78,6 @@ default_handlers.append((r"/api/live", Live))
 """
 
 
-def written(kind: Kind, cluster_file: Path, directory: Path, proxy_api: str) -> Path:
-    """Write what the hub runs, and what the chart would mount, below a directory."""
-    exported = export(kind, cluster_file).content
-    if kind is Kind.F7T4JHUB:
-        script = charts.f7t4jhub(yaml.safe_load(exported), proxy_api=proxy_api)
-    elif kind is Kind.Z2JH:
-        values = yaml.safe_load(exported.replace("/usr/local/etc/jupyterhub", str(directory)))
-        for path, held in charts.z2jh_files(values).items():
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(held)
-        script = charts.z2jh(values, proxy_api=proxy_api)
-    else:
-        script = exported
-    config = directory / "jupyterhub_config.py"
-    config.write_text(script + LOOK)
-    return config
-
-
 @contextlib.asynccontextmanager
 async def running(kind: Kind, directory: Path) -> AsyncIterator[Hub]:
     """Run a hub with its proxy, and what was exported."""
@@ -105,7 +86,8 @@ async def running(kind: Kind, directory: Path) -> AsyncIterator[Hub]:
     cluster_file.write_text(TINY)
     hub = Hub(directory, free_ports(1)[0])
     proxy_api = f"http://127.0.0.1:{hub._api_port}"
-    config = written(kind, cluster_file, directory, proxy_api)
+    config = directory / "jupyterhub_config.py"
+    exported_hub.write(exported_hub.files(kind, cluster_file, config, proxy_api=proxy_api, more=LOOK))
     hub.process = Program(
         f"JupyterHub ({kind})",
         [
@@ -170,32 +152,14 @@ async def test_a_hub_lives_with_what_was_exported(kind, looks):
 
 async def test_a_person_starts_and_stops_a_server_with_what_was_exported(site, tmp_path):
     """The sandbox's identity provider, proxy and FirecREST; its hub is replaced by one as it was exported."""
-    config = tmp_path / "jupyterhub_config.py"
-    config.write_text(export(Kind.JUPYTERHUB, site.cluster_file).content)
-    hub = site.hub
+    config, hub = tmp_path / "jupyterhub_config.py", site.hub
+    exported_hub.write(exported_hub.of_site(Kind.JUPYTERHUB, site, config))
     await hub.process.stop()
     hub.process = Program(
         "JupyterHub",
-        [
-            *(sys.executable, "-m", "jupyterhub", "--config", str(config)),
-            f"--JupyterHub.hub_bind_url=http://127.0.0.1:{hub._hub_port}",
-            # Nothing leaves this machine, and there is no certificate on it.
-            f"--LauncherSpawner.hub_connect_url={hub.url.rstrip('/')}",
-            f"--GenericOAuthenticator.oauth_callback_url={hub.callback_url}",
-        ],
+        [sys.executable, "-m", "jupyterhub", "--config", str(config)],
         log=hub.log,
-        environment={
-            **hub._environment(),
-            **hub._secrets,
-            "CONFIGPROXY_API_URL": f"http://127.0.0.1:{hub._api_port}",
-            "HUB_URL": hub.url.replace("http:", "https:"),
-            "OAUTH_CLIENT_ID": CLIENT_ID,
-            **{
-                f"OAUTH2_{name.upper()}_URL": f"{site.identity.issuer}/{name}"
-                for name in ("authorize", "token")
-            },
-            "OAUTH2_USERDATA_URL": f"{site.identity.issuer}/userinfo",
-        },
+        environment={**hub._environment(), **exported_hub.environment(site)},
         directory=site.state / "hub",
     )
     await hub.start_hub()

@@ -332,12 +332,15 @@ class TestFiles:
         assert begin == ["from", "--pull-never", f"--name={container}", NAME]
         assert end == ["rm", container]
 
-    def test_podman_mounts_the_image_and_unmounts_it(self, stand_in, tmp_path):
-        own = stand_in.make("podman", image=f"echo '{tmp_path}'")
+    def test_podman_does_so_too(self, stand_in, tmp_path):
+        own = stand_in.make("podman", mount=f"echo '{tmp_path}'")
         assert broken_off(own) == tmp_path
-        assert stand_in.calls == [["image", "mount", NAME], ["image", "unmount", NAME]]
+        begin, mount, end = stand_in.calls
+        container = mount[1]
+        assert begin == ["create", "--pull=never", f"--name={container}", NAME, "true"]
+        assert end == ["rm", container]
 
-    @pytest.mark.parametrize(("name", "step"), [("buildah", "from"), ("podman", "image")])
+    @pytest.mark.parametrize(("name", "step"), [("buildah", "from"), ("podman", "create")])
     def test_files_that_can_not_be_had_are_told(self, stand_in, name, step):
         own = stand_in.make(name, **{step: "echo 'Error: image not known' >&2; exit 125"})
         with pytest.raises(BuildFailed, match="failed") as error, own.files(NAME):

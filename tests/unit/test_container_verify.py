@@ -100,6 +100,12 @@ class TestOutside:
         built.write(built.root / "etc/ssl/private/key", "key")
         assert built.objections() == {NOTHING_ELSE: "etc/ssl/certs/other.crt\netc/ssl/private"}
 
+    def test_the_empty_files_of_engines_are_nothing(self, built):
+        built.write(built.root / "etc/resolv.conf", "")
+        assert not built.objections()
+        built.write(built.root / "etc/resolv.conf", "nameserver 192.0.2.1")
+        assert built.objections() == {NOTHING_ELSE: "etc/resolv.conf"}
+
     def test_what_begins_alike_is_another_place(self, built):
         built.promise = built.promise._replace(paths=["/usr/lib/python3/more"])
         built.write(built.root / "usr/lib/python3/more-of-it/x.py", "more")

@@ -109,7 +109,8 @@ class Engine:
             raise BuildFailed(
                 f"The base image {reference} can't be fetched.",
                 why=_last(done),
-                todo=f"Log in to its registry ({self.name} login), or name an image that is here: --base",
+                todo="Look whether its registry can be reached, and log in to it, "
+                f"{self.name} login; or name an image that is here: --base",
             )
 
     def build(self, order: Order, progress: Progress) -> str:
@@ -237,12 +238,17 @@ class Podman(Engine):
 
     @contextlib.contextmanager
     def files(self, reference: str) -> Iterator[Path]:
-        """Mount it."""
-        directory = self._said("image", "mount", reference)
+        """Mount it, as a container of its own: images of other storages can't be mounted themselves."""
+        container = f"launcher-{secrets.token_hex(8)}"
         try:
-            yield Path(directory)
+            self._said(*self._container(container, reference))
+            yield Path(self._said("mount", container))
         finally:
-            self._run("image", "unmount", reference)
+            self._run("rm", container)
+
+    def _container(self, name: str, reference: str) -> tuple[str, ...]:
+        """Return what makes a container that never runs."""
+        return "create", "--pull=never", f"--name={name}", reference, "true"
 
 
 class Buildah(Podman):
@@ -266,15 +272,8 @@ class Buildah(Podman):
             }
         )
 
-    @contextlib.contextmanager
-    def files(self, reference: str) -> Iterator[Path]:
-        """Mount it, as a container of its own."""
-        container = f"launcher-{secrets.token_hex(8)}"
-        try:
-            self._said("from", "--pull-never", f"--name={container}", reference)
-            yield Path(self._said("mount", container))
-        finally:
-            self._run("rm", container)
+    def _container(self, name: str, reference: str) -> tuple[str, ...]:
+        return "from", "--pull-never", f"--name={name}", reference
 
 
 class Docker(Engine):

@@ -30,6 +30,7 @@ _MOST_TOLD = 5
 _SECRET = re.compile(r"(?i)(?:^|_)(?:TOKEN|SECRET|PASSW(?:OR)?D|CREDENTIAL|(?:API|PRIVATE)_?KEY)S?(?:_|$)")
 """Names of variables that hold secrets."""
 _WRITABLE, _SPECIAL = 0o022, 0o6000
+_MOUNTED_AT = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "run/.containerenv", ".dockerenv")
 _CAPABILITIES = "security.capability"
 """xattr(7)."""
 
@@ -128,7 +129,8 @@ def _outside(before: Path, root: Path, promise: Promise) -> Iterator[Check]:
         _listed(found.changed) or f"{found.files} files",
     )
     allowed = [Path(each).relative_to("/") for each in (promise.mount, *promise.paths)]
-    odd = [odd for each in found.added for odd in _odd(root, Path(each), allowed)]
+    added = [Path(each) for each in found.added if not _is_of_engine(root, each)]
+    odd = [odd for each in added for odd in _odd(root, each, allowed)]
     yield Check("nothing else is added", not odd, _listed(odd))
     yield _tools(root, promise)
     loose = [*_loose(root, found.added)]
@@ -144,6 +146,12 @@ def _tools(root: Path, promise: Promise) -> Check:
     tools = changes(Path(promise.context, TOOLS), place)
     other = [*(f"{each}: is new" for each in tools.added), *tools.changed]
     return Check(name, not other, _listed(other) or f"{tools.files} files")
+
+
+def _is_of_engine(root: Path, added: str) -> bool:
+    """Tell whether it is what engines mount files at, and leave empty where a base has none."""
+    status = (root / added).lstat()
+    return added in _MOUNTED_AT and stat.S_ISREG(status.st_mode) and not status.st_size
 
 
 def _odd(root: Path, added: Path, allowed: Sequence[Path]) -> Iterator[str]:
