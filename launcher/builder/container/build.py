@@ -32,7 +32,7 @@ from launcher.builder.wheels import Wheel
 from launcher.errors import BuildFailed, CheckFailed, InvalidFile, UsageError
 
 KEY = "firecrest-launcher.build-key"
-"""The label by which the next build knows that nothing has changed. Only what passed has a name."""
+"""The label of what a container was made from. Only of one that passed there are documents."""
 _OCI = "org.opencontainers.image"
 """https://github.com/opencontainers/image-spec/blob/main/annotations.md."""
 _LABELS = {
@@ -87,6 +87,7 @@ def _built(order: ContainerOrder, progress: Progress) -> BuiltContainer:
         unchanged = image is not None
         if image is None:
             image = job.make(work, started, progress)
+        order.engine.tag(image.id, job.tag)
         if order.sqsh:
             with made(job.sqsh) as aside:
                 pack(order.engine, image, aside, job.epoch, progress)
@@ -179,15 +180,15 @@ class _Job:
         return provenance.beside(self.sqsh.with_suffix(".container"), kind)
 
     def claimed(self) -> Image | None:
-        """Return the image that has the name, if it was made from the same and its documents are there."""
-        image = self.order.engine.find(self.tag)
-        if not image or image.labels.get(KEY) != self.key or not self.document("sbom.cdx").is_file():
-            return None
+        """Return the image that its documents speak of, if it was made from the same and is there."""
         try:
             claim = provenance.read(self.document("provenance"))
         except (OSError, InvalidFile):
             return None
-        return image if (claim.build_key, claim.sha256) == (self.key, image.id) else None
+        if claim.build_key != self.key or not self.document("sbom.cdx").is_file():
+            return None
+        image = self.order.engine.find(claim.sha256)
+        return image if image and image.labels.get(KEY) == self.key else None
 
     def make(self, work: Path, started: datetime, progress: Progress) -> Image:
         """Take all steps."""
@@ -219,7 +220,6 @@ class _Job:
         with contextlib.ExitStack() as names:
             for kind, content in (("sbom.cdx", bill_of_all), ("provenance", provenance.written(said))):
                 names.enter_context(made(self.document(kind))).write_bytes(content)
-        engine.tag(image.id, self.tag)
         return image
 
     def _added(self, context: Path, progress: Progress) -> list[Wheel]:
