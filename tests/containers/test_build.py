@@ -42,8 +42,8 @@ def inspected(image):
 
 
 def names():
-    """Return the names of all images in the storage."""
-    return set(said("podman", "images", "--format={{.Repository}}:{{.Tag}}").split())
+    """Return the names of all images in the storage; one that did not pass has none."""
+    return set(said("podman", "images", "--format={{.Repository}}:{{.Tag}}").split()) - {"<none>:<none>"}
 
 
 @pytest.fixture
@@ -279,7 +279,6 @@ class TestRegistry:
         name = f"{registry}/{own.name}/debian:1"
         said("podman", "push", "--quiet", f"--digestfile={tmp_path}/digest", bases.debian, name)
         pinned = f"{name}@{(tmp_path / 'digest').read_text()}"
-        assert not own.find(pinned)
         own.pull(pinned, own_arch())
         fetched, base = own.find(pinned), own.find(bases.debian)
         assert fetched.id == base.id
