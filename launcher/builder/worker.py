@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from launcher.builder.cache import words
 from launcher.builder.progress import Progress
 from launcher.errors import BuildFailed, LauncherError, MissingPart
 
+_END = 20.0
+"""Seconds that a process has to clean up after itself."""
 _ERRORS = {each.__name__: each for each in (BuildFailed, MissingPart)}
 
 
@@ -41,40 +44,51 @@ def call(command: Sequence[str], given: object, progress: Progress, failed: str)
     """
     text = json.dumps(given, default=str)
     answer = None
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "0"},
-        start_new_session=True,
-    ) as worker:
-        assert worker.stdin
-        assert worker.stdout
-        assert worker.stderr
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                worker.stdin.write(text)
-                worker.stdin.close()
-            for line in worker.stdout:
-                # What a site's own Python may print as it starts is none.
-                with contextlib.suppress(json.JSONDecodeError):
-                    told = json.loads(line)
-                    if "answer" in told:
-                        answer = told["answer"]
-                    else:
-                        _told(told, progress)
-            said = worker.stderr.read()
-        except BaseException:
-            # It writes into what is removed next.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(worker.pid, signal.SIGKILL)
-            raise
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "0"},
+            start_new_session=True,
+        ) as worker:
+            assert worker.stdin
+            assert worker.stdout
+            try:
+                with contextlib.suppress(BrokenPipeError):
+                    worker.stdin.write(text)
+                    worker.stdin.close()
+                for line in worker.stdout:
+                    # What a site's own Python may print as it starts is none.
+                    with contextlib.suppress(json.JSONDecodeError):
+                        told = json.loads(line)
+                        if "answer" in told:
+                            answer = told["answer"]
+                        else:
+                            _told(told, progress)
+            except BaseException:
+                # It writes into what is removed next, and has mounted what it unmounts itself.
+                end(worker)
+                raise
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
     if worker.returncode:
         raise BuildFailed(failed, why=said.strip()[-2000:])
     return answer
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process that leads a session, with all that it has started; it may clean up."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_END)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def serve(work: Callable[[Any, Progress], Any], failed: str) -> int:
@@ -85,12 +99,15 @@ def serve(work: Callable[[Any, Progress], Any], failed: str) -> int:
         failed: What to say where the system refuses something.
     """
     os.umask(0o022)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _tell(answer=work(json.load(sys.stdin), _Telling()))
     except LauncherError as error:
         kind = type(error).__name__ if type(error).__name__ in _ERRORS else BuildFailed.__name__
         _tell(error=kind, what=error.what, why=error.why, todo=error.todo)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except OSError as error:
         _tell(error=BuildFailed.__name__, what=failed, why=words(error), todo="")
         return 1

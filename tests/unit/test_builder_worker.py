@@ -114,14 +114,61 @@ def test_its_python_takes_no_module_of_the_directory_that_it_runs_in(tmp_path, m
     assert (done.stdout, done.stderr) == ("{}\n", "")
 
 
-def test_an_interrupted_build_takes_it_along(tmp_path):
-    class Interrupted(Silent):
-        def step(self, text):
-            raise KeyboardInterrupt
+def test_what_it_says_beside_its_answer_never_holds_it_up():
+    assert served("sys.stderr.write('x' * 1_000_000)\nreturn 1") == 1
 
+
+class Interrupted(Silent):
+    """A person who interrupts the build."""
+
+    def step(self, text):
+        raise KeyboardInterrupt
+
+
+def has_ended(path):
+    """Tell whether the process is gone whose number is in a file."""
+    try:
+        os.kill(int(path.read_text()), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_an_interrupted_build_takes_it_along(tmp_path):
     step = json.dumps({"call": "step", "arguments": ["x"]})
     with pytest.raises(KeyboardInterrupt):
         shell(f"echo $$ >{tmp_path}/pid; echo '{step}'; exec sleep 600", Interrupted())
-    pid = int((tmp_path / "pid").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert has_ended(tmp_path / "pid")
+
+
+CLEANS = """\
+import pathlib, subprocess
+given = pathlib.Path(given)
+try:
+    progress.step("x")
+    subprocess.run(["sleep", "600"])
+finally:
+    (given / "cleaned").touch()
+"""
+
+
+def test_one_that_is_interrupted_cleans_up_before_the_build_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        served(CLEANS, tmp_path, Interrupted())
+    assert (tmp_path / "cleaned").exists()
+
+
+STAYS = """\
+import os, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(given).write_text(str(os.getpid()))
+progress.step("x")
+time.sleep(600)
+"""
+
+
+def test_one_that_does_not_end_when_it_should_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "_END", 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        served(STAYS, tmp_path / "pid", Interrupted())
+    assert has_ended(tmp_path / "pid")

@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import subprocess
-import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,7 @@ FACTS = {
     "pip": True,
     "paths": ["/usr/lib/python3/dist-packages"],
     "packages": [["numpy", "1.26.4"], ["torch", "2.8.0a0+nv25.6"]],
+    "constraints": "numpy==1.26.4",
 }
 
 
@@ -190,13 +192,13 @@ FACTS = {
 def python(monkeypatch, root):
     """What a Python of the image that prints and ends so is taken for."""
 
-    def tells(output, errors=b"", code=0, environment=None):
+    def tells(output, errors=b"", code=0):
         def run(directory, argv, variables, *, timeout):
             assert (directory, argv[:3]) == (root, ["python3", "-I", "-c"])
             return subprocess.CompletedProcess(argv, code, output, errors)
 
         monkeypatch.setattr(module, "run", run)
-        return Kernel(**module._kernel(root, "python3", environment or {}))
+        return Kernel(**module._kernel(root, "python3", {}))
 
     return tells
 
@@ -206,24 +208,20 @@ class TestKernel:
         told = python(b"== PyTorch ==\n\n" + json.dumps(FACTS).encode() + b"\n")
         assert (told.version, told.kernel, told.pip, told.paths) == ("3.12.3", True, True, FACTS["paths"])
         assert told.packages == [("numpy", "1.26.4"), ("torch", "2.8.0a0+nv25.6")]
-        assert told.constraints == ""
-
-    def test_the_bases_own_constraints_are_read(self, python, root):
-        write(root / "etc/pip/constraint.txt", "numpy==1.26.4\n")
-        environment = {"PIP_CONSTRAINT": "/etc/pip/constraint.txt"}
-        assert python(json.dumps(FACTS).encode(), environment=environment).constraints == "numpy==1.26.4\n"
-
-    @pytest.mark.parametrize("path", ["/../outside/status", "https://example.org/c.txt", "a b"])
-    def test_constraints_that_are_no_file_of_the_image_are_none(self, python, path):
-        told = python(json.dumps(FACTS).encode(), environment={"PIP_CONSTRAINT": path})
-        assert told.constraints == ""
+        assert told.constraints == "numpy==1.26.4"
 
     @pytest.mark.parametrize(
         "name", ["", "/", " ", "-r", "a @ https://example.org/a.whl#", "a[b]", "\x1b[2J", "a\nb"]
     )
     def test_what_can_be_no_package_is_none(self, python, name):
-        packages = [[name, "1"], ["good", "\x1b"]]
-        assert python(json.dumps({**FACTS, "packages": packages}).encode()).packages == [("good", "\x1b")]
+        packages = [[name, "1"], ["good", "1"]]
+        assert python(json.dumps({**FACTS, "packages": packages}).encode()).packages == [("good", "1")]
+
+    @pytest.mark.parametrize("version", ["", " ", "\x1b[2J", "1 2", "1\n", "1 @ x", "1; x", "1" * 101])
+    def test_what_has_no_version_is_none(self, python, version):
+        packages = [["odd", version], ["good", "1!2.0a0+nv25-1_2"]]
+        told = python(json.dumps({**FACTS, "packages": packages}).encode())
+        assert told.packages == [("good", "1!2.0a0+nv25-1_2")]
 
     @pytest.mark.parametrize(
         "output",
@@ -246,6 +244,7 @@ class TestKernel:
                     {"packages": [["a"]]},
                     {"packages": 1},
                     {"packages": [[1, 2]]},
+                    {"packages": [["a", None]]},
                     {"paths": None},
                 )
             ),
@@ -262,8 +261,61 @@ class TestKernel:
             python(b"", b"", 139)
         assert error.value.why == "It ended with 139."
 
-    def test_what_it_is_asked_every_python_can_answer(self):
-        done = subprocess.run([sys.executable, "-I", "-c", module._FACTS], capture_output=True, check=True)
-        told = json.loads(done.stdout)
-        assert set(told) == set(Kernel._fields) - {"constraints"}
-        assert all(Path(each).is_absolute() for each in told["paths"])
+
+def installed(directory, *metadata):
+    """Put a package into a directory, as it describes itself."""
+    number = len(list(directory.glob("*.dist-info")))
+    write(directory / f"package{number}.dist-info/METADATA", "".join(f"{line}\n" for line in metadata))
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What a Python of its own tells that runs here; packages of `first` come before those of `second`."""
+    venv.create(tmp_path / "python", symlinks=True)
+    (first,) = (tmp_path / "python/lib").glob("python3.*/site-packages")
+    second = tmp_path / "second"
+    second.mkdir()
+    write(first / "second.pth", f"{second}\n")
+
+    def run(root, argv, environment, *, timeout):
+        program = [tmp_path / "python/bin" / argv[0], *argv[1:]]
+        return subprocess.run(program, env=environment, capture_output=True, check=False, timeout=timeout)
+
+    def tells(**environment):
+        return Kernel(**module._kernel(tmp_path, "python3", environment))
+
+    monkeypatch.setattr(module, "run", run)
+    tells.first, tells.second = first, second
+    return tells
+
+
+class TestAsked:
+    def test_it_tells_of_itself(self, asked):
+        told = asked()
+        assert re.fullmatch(r"3\.\d+\.\d+", told.version)
+        assert (told.kernel, told.pip, told.packages, told.constraints) == (False, False, [], "")
+        assert told.paths[0] == str(asked.first)
+        assert all(Path(each).is_absolute() for each in told.paths)
+
+    def test_of_a_package_in_two_directories_the_one_that_is_imported_counts(self, asked):
+        installed(asked.first, "Name: Foo.Bar", "Version: 2.0")
+        installed(asked.second, "Name: foo_bar", "Version: 1.0")
+        installed(asked.second, "Name: other", "Version: 3.0")
+        assert asked().packages == [("Foo.Bar", "2.0"), ("other", "3.0")]
+
+    @pytest.mark.parametrize("metadata", [[], ["Name: odd"], ["Version: 1.0"], ["Name: odd", "Version: 1 0"]])
+    def test_what_was_removed_by_half_is_none(self, asked, metadata):
+        installed(asked.first, *metadata)
+        installed(asked.second, "Name: good", "Version: 1.0")
+        assert asked().packages == [("good", "1.0")]
+
+    def test_all_constraints_are_read(self, asked, tmp_path):
+        one = write(tmp_path / "one.txt", "numpy==1.26.4\n")
+        two = write(tmp_path / "two.txt", b"# gr\xfcn\ntorch<3")
+        told = asked(PIP_CONSTRAINT=f"{one} https://example.org/c.txt /none {tmp_path}\n{two}")
+        lines = told.constraints.splitlines()
+        assert ("numpy==1.26.4" in lines, lines[-1]) == (True, "torch<3")
+
+    @pytest.mark.parametrize("path", ["", "https://example.org/c.txt", "/none", "/"])
+    def test_constraints_that_are_no_file_are_none(self, asked, path):
+        assert asked(PIP_CONSTRAINT=path).constraints == ""

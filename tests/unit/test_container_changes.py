@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rights import give_rights, may_have_rights
 from support import program
 
 from launcher.builder.container import changes as module
@@ -174,6 +175,17 @@ def test_another_file_under_the_name_is_seen_even_if_the_first_has_it_elsewhere(
     (other / "file").unlink()
     os.link(one / "same-size", other / "file")
     assert changes(one, other).changed == ["file: has another content"]
+
+
+def test_rights_of_root_that_a_program_gets_are_seen_and_so_are_others(two):
+    one, other = (each / "file" for each in two)
+    may_have_rights(two[0])
+    give_rights(other)
+    assert changes(*two).changed == ["file: has other capabilities"]
+    give_rights(one)
+    assert changes(*two).changed == []
+    give_rights(one, 1)
+    assert changes(*two).changed == ["file: has other capabilities"]
 
 
 OVERLAYS = """

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quiet import Silent
 
+from launcher.builder import worker
 from launcher.builder.container import engine as module
 from launcher.builder.container.engine import ENGINES, Order, engine
 from launcher.errors import BuildFailed, MissingPart, UsageError
@@ -160,7 +161,7 @@ class TestBuild:
         assert cleaned.exists()
 
     def test_what_does_not_end_when_it_should_is_killed(self, stand_in, tmp_path, monkeypatch):
-        monkeypatch.setattr(module, "_END", 0.05)
+        monkeypatch.setattr(worker, "_END", 0.05)
         pid = tmp_path / "pid"
         runs = f"trap '' TERM; echo $$ >'{pid}'; echo 'STEP 1/2: x'; while :; do sleep 600; done"
         with pytest.raises(KeyboardInterrupt):
@@ -191,6 +192,7 @@ CONFIG = {
     "Entrypoint": ["/entry", "two words"],
     "Cmd": ["run"],
     "WorkingDir": "/work space",
+    "Volumes": {"/data": {}, "/cache": {}},
 }
 
 
@@ -222,7 +224,7 @@ class TestFind:
         assert image.environment == {"PATH": "/bin", "EQUAL": "a=b", "ODD": "", "LINES": "a\nb"}
         assert (image.labels, image.user) == ({"a": "b"}, "1000:1000")
         assert (image.entrypoint, image.command) == (("/entry", "two words"), ("run",))
-        assert image.directory == "/work space"
+        assert (image.directory, image.volumes) == ("/work space", ("/data", "/cache"))
         asked = ["inspect", "--type=image", NAME] if name == "buildah" else ["image", "inspect", NAME]
         assert stand_in.calls == [asked]
 
@@ -232,7 +234,7 @@ class TestFind:
     ):
         does = says(tmp_path, inspected(name, config, "riscv64"))
         image = stand_in.make(name, inspect=does, image=does).find(NAME)
-        assert image[2:] == ("riscv64", {}, {}, "", (), (), "/")
+        assert image[2:] == ("riscv64", {}, {}, "", (), (), "/", ())
 
     def test_one_that_is_not_there_is_none(self, stand_in, name):
         assert stand_in.make(name, inspect="exit 125", image="exit 1").find(NAME) is None
@@ -276,24 +278,24 @@ class TestRegistries:
 
     @pytest.mark.parametrize("name", ["buildah", "podman"])
     def test_a_push_tells_the_digest_in_the_registry(self, stand_in, name):
-        assert stand_in.make(name, push=f"printf {DIGEST} >$file").push(NAME) == DIGEST
+        assert stand_in.make(name, push=f"printf {DIGEST} >$file").push(ID, NAME) == DIGEST
         (call,) = stand_in.calls
-        assert call[0::2] == ["push", NAME]
+        assert (call[0], call[2:]) == ("push", [ID, f"docker://{NAME}"])
         assert call[1].startswith("--digestfile=/")
 
     def test_docker_prints_the_digest_after_those_of_layers(self, stand_in):
         layer = f"sha256:{'3c' * 32}"
         prints = f"echo '{layer}: Pushed'; echo '1.0: digest: {DIGEST} size: 528'"
-        assert stand_in.make("docker", push=prints).push(NAME) == DIGEST
+        assert stand_in.make("docker", push=prints).push(ID, NAME) == DIGEST
         assert stand_in.calls == [["push", NAME]]
 
     def test_a_push_without_a_digest_has_failed(self, stand_in, name):
         with pytest.raises(BuildFailed, match="did not tell the image's digest"):
-            stand_in.make(name, push="echo done").push(NAME)
+            stand_in.make(name, push="echo done").push(ID, NAME)
 
     def test_a_registry_that_refuses_is_told_with_what_to_do(self, stand_in, name):
         with pytest.raises(BuildFailed) as error:
-            stand_in.make(name, push="echo 'denied: access forbidden' >&2; exit 1").push(NAME)
+            stand_in.make(name, push="echo 'denied: access forbidden' >&2; exit 1").push(ID, NAME)
         assert error.value.exit_code == 10
         assert NAME in error.value.what
         assert error.value.why == "denied: access forbidden"
@@ -307,7 +309,7 @@ class TestRegistries:
         own.pull(NAME, "x86_64")
         own.build(order(tmp_path), Silent())
         own.tag(ID, NAME)
-        own.push(NAME)
+        own.push(ID, NAME)
         told = [each for call in stand_in.calls for each in call]
         assert not [each for each in told if re.search("hunter2|cred|passw|auth|user", each)]
         # It finds them by itself.
@@ -338,7 +340,7 @@ class TestFiles:
         begin, mount, end = stand_in.calls
         container = mount[1]
         assert begin == ["create", "--pull=never", f"--name={container}", NAME, "true"]
-        assert end == ["rm", container]
+        assert end == ["rm", "--volumes", container]
 
     @pytest.mark.parametrize(("name", "step"), [("buildah", "from"), ("podman", "create")])
     def test_files_that_can_not_be_had_are_told(self, stand_in, name, step):
@@ -358,13 +360,15 @@ class TestFiles:
             # Anybody tries the image, from its own top.
             assert [path.stat().st_mode & 0o777 for path in (root, root.parent)] == [0o755, 0o700]
         assert not root.parent.exists()
-        assert stand_in.calls == [["create", NAME, "true"], ["export", "c0ffee"], ["rm", "c0ffee"]]
+        made, copied, removed = stand_in.calls
+        assert (made, copied) == (["create", NAME, "true"], ["export", "c0ffee"])
+        assert removed == ["rm", "--volumes", "c0ffee"]
 
     def test_docker_that_breaks_off_leaves_nothing(self, stand_in):
         own = stand_in.make("docker", create="echo c0ffee", export="echo 'no tar'; exit 1")
         with pytest.raises(BuildFailed, match="can't be had"), own.files(NAME):
             pass
-        assert stand_in.calls[-1] == ["rm", "c0ffee"]
+        assert stand_in.calls[-1] == ["rm", "--volumes", "c0ffee"]
 
 
 class TestChoice:
@@ -426,7 +430,7 @@ def test_nothing_that_an_image_prints_reaches_the_terminal_as_it_is(stand_in, tm
     for does in (
         lambda: own.build(order(tmp_path), Silent()),
         lambda: own.pull(NAME, "x86_64"),
-        lambda: own.push(NAME),
+        lambda: own.push(ID, NAME),
         lambda: own.tag(ID, NAME),
     ):
         with pytest.raises(BuildFailed) as error:

@@ -28,7 +28,7 @@ name: small
 base: {BASE}
 tools: .
 mount: /opt/small
-kernel: python3
+kernel: true
 adds: [/etc/some]
 """
 DOCKERFILE = (
@@ -42,7 +42,7 @@ base: registry.example.org/base/image:1.0
 tools: ../jupyterlab
 mont: /opt/small
 mount: opt/small
-kernel: sh
+kernel: python3
 adds: [etc/some]
 """
 TOLD = """\
@@ -53,7 +53,7 @@ TOLD = """\
 4:8: tools: must be the name of an image recipe, or '.' for that in this directory (it is '../jupyterlab')
 5:1: mont: is not a key that goes here; did you mean mount?
 6:8: mount: must be an absolute path of letters, digits, '_', '.' and '-' (it is 'opt/small')
-7:9: kernel: must be python3, or the path of one in the base (it is 'sh')
+7:9: kernel: must be true or false (it is 'python3')
 8:8: adds.0: must be an absolute path of letters, digits, '_', '.' and '-' (it is 'etc/some')
 """
 
@@ -86,7 +86,7 @@ def test_what_it_says_is_read(container):
     read = ContainerRecipe.load(container)
     assert (read.container.base, read.container.kernel, read.container.adds) == (
         BASE,
-        "python3",
+        True,
         ("/etc/some",),
     )
     assert set(read.files) == {"container.yaml", "Dockerfile", ".containerignore"}
@@ -128,17 +128,17 @@ def test_tools_hide_nothing_of_the_base(container, mount):
     ]
 
 
-@pytest.mark.parametrize("path", ["python3", "/usr/bin/python3", "/opt/conda/bin/python3.12"])
-def test_a_kernel_is_a_python_of_the_base(container, path):
-    changed(container, "kernel: python3", f"kernel: {path}")
-    assert ContainerRecipe.load(container).container.kernel == path
+@pytest.mark.parametrize(("line", "kernel"), [("kernel: true", True), ("kernel: false", False), ("", False)])
+def test_the_bases_python_is_a_kernel_where_that_is_said(container, line, kernel):
+    changed(container, "kernel: true", line)
+    assert ContainerRecipe.load(container).container.kernel is kernel
 
 
-@pytest.mark.parametrize("path", ["-c", "python", "bash", "bin/../python3; x", "/usr/bin/python3 -c"])
-def test_a_kernel_is_nothing_else(container, path):
-    changed(container, "kernel: python3", f"kernel: {path}")
+@pytest.mark.parametrize("value", ["python3", "'true'", "1", "/usr/bin/python3"])
+def test_a_kernel_is_yes_or_no(container, value):
+    changed(container, "kernel: true", f"kernel: {value}")
     (told,) = problems(container)
-    assert told.startswith("container.yaml:5:9: kernel: must be python3")
+    assert told.startswith("container.yaml:5:9: kernel: must be true or false")
 
 
 def test_all_that_is_missing_or_does_not_agree_is_told_at_once(container):
@@ -246,7 +246,24 @@ HOSTILE = [
     "text",
     [
         *HOSTILE,
-        *("", ".", "/", "a/", "/a", "a//b", "a/../b", "a/B", "a:", "a:-x", "a@sha256:00", "a@", "ä/b"),
+        *(
+            "",
+            ".",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a/../b",
+            "a..b/c",
+            "a.-b/c",
+            "A",
+            "a/B",
+            "a:",
+            "a:-x",
+            "a@sha256:00",
+            "a@",
+            "ä/b",
+        ),
         *("http://example.org/a", "me:word@example.org/a", "oci-archive:/etc/passwd", "docker://a/b"),
         *(f"{BASE}\n", "a:" + "b" * 129, f"a@{DIGEST.upper()}", "a*b", "a?", "~a", "{a,b}", "#a", "%24a"),
     ],
@@ -289,11 +306,26 @@ def test_a_name_that_begins_with_a_registry_can_be_pushed(text):
     assert tag(text, pushed=True) == text
 
 
-@pytest.mark.parametrize("text", ["hub:1", "hub", "jupyter/hub:1", "localhost/hub:1"])
-def test_other_names_are_for_images_that_stay_here(text):
+@pytest.mark.parametrize("text", ["hub:1", "hub", "jupyter/hub:1", "some__what/hub"])
+def test_a_name_without_a_registry_is_for_an_image_that_stays_here(text):
+    assert tag(text, pushed=False) == f"localhost/{text}"
+
+
+@pytest.mark.parametrize("text", ["localhost/hub:1", "localhost:5000/hub", "registry.example.org/hub"])
+def test_one_that_engines_have_already_stays(text):
     assert tag(text, pushed=False) == text
+
+
+@pytest.mark.parametrize("text", ["hub:1", "hub", "jupyter/hub:1", "localhost/hub:1"])
+def test_what_stays_here_is_not_pushed(text):
     with pytest.raises(UsageError, match="begins with no registry"):
         tag(text, pushed=True)
+
+
+@pytest.mark.parametrize("text", ["Hub", "Hub/a", "hub/A:1", "example.org/Hub", "a..b/hub:1", "a./hub"])
+def test_what_no_engine_takes_is_refused_before_anything_is_built(text):
+    with pytest.raises(UsageError, match="is no name of an image"):
+        tag(text, pushed=False)
 
 
 def test_the_digest_of_an_image_is_not_a_part_of_its_name():

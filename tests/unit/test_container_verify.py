@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from rights import give_rights, may_have_rights
 
 from launcher.builder.container import verify as module
 from launcher.builder.container.engine import Image
@@ -42,6 +43,7 @@ class Built:
         self.promise = Promise(
             "/opt/launcher", "env/jupyter", str(directory / "context"), [], False, LABELS, False
         )
+        self.base = BASE
 
     @staticmethod
     def write(path, text):
@@ -49,10 +51,13 @@ class Built:
         path.write_text(text)
         return path
 
+    def checks(self):
+        """Return the checks from outside."""
+        return [*module._outside(self.before, self.root, self.base, self.promise)]
+
     def objections(self):
         """Return the checks that failed, and why."""
-        found = module._outside(self.before, self.root, self.promise)
-        return {each.name: each.text for each in found if not each.ok}
+        return {each.name: each.text for each in self.checks() if not each.ok}
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def built(tmp_path):
 class TestOutside:
     def test_one_that_is_as_it_should_be_passes(self, built):
         assert built.objections() == {}
-        told = {each.name: each.text for each in module._outside(built.before, built.root, built.promise)}
+        told = {each.name: each.text for each in built.checks()}
         assert told == {SAME: "2 files", NOTHING_ELSE: "", TOOLS: "3 files", LOOSE: ""}
 
     def test_a_base_that_was_changed_is_told(self, built):
@@ -100,11 +105,56 @@ class TestOutside:
         built.write(built.root / "etc/ssl/private/key", "key")
         assert built.objections() == {NOTHING_ELSE: "etc/ssl/certs/other.crt\netc/ssl/private"}
 
-    def test_the_empty_files_of_engines_are_nothing(self, built):
-        built.write(built.root / "etc/resolv.conf", "")
-        assert not built.objections()
-        built.write(built.root / "etc/resolv.conf", "nameserver 192.0.2.1")
-        assert built.objections() == {NOTHING_ELSE: "etc/resolv.conf"}
+    @pytest.mark.parametrize(
+        "path", ["etc/resolv.conf", "etc/hosts", ".dockerenv", "run/.containerenv", "run/secrets/rhsm"]
+    )
+    def test_the_files_of_engines_are_nothing_while_they_are_empty(self, built, path):
+        built.write(built.root / path, "")
+        assert built.objections() == {}
+        built.write(built.root / path, "nameserver 192.0.2.1")
+        assert built.objections()[NOTHING_ELSE]
+
+    def test_only_what_is_filled_of_what_runs_is_told(self, built):
+        (built.before / "run").mkdir()
+        for name in ("run/.containerenv", "run/inner/empty"):
+            built.write(built.root / name, "")
+        built.write(built.root / "run/inner/filled", "x")
+        assert built.objections() == {NOTHING_ELSE: "run/inner/filled"}
+
+    def test_a_link_is_not_empty(self, built):
+        for each in (built.before, built.root):
+            (each / "run").mkdir()
+        (built.root / "run/link").symlink_to("nowhere")
+        assert built.objections() == {NOTHING_ELSE: "run/link"}
+
+    @pytest.mark.parametrize(
+        "facts",
+        [{"volumes": ("/data/own", "/other")}, {"directory": "/data/own"}, {"volumes": ("data/own/",)}],
+    )
+    def test_where_a_base_begins_and_has_volumes_may_be_an_empty_directory(self, built, facts):
+        place = built.root / "data/own"
+        place.mkdir(parents=True)
+        assert built.objections() == {NOTHING_ELSE: "data"}
+        built.base = BASE._replace(**facts)
+        assert built.objections() == {}
+        built.write(place / "file", "x")
+        assert built.objections() == {NOTHING_ELSE: "data"}
+        (place / "file").unlink()
+        built.write(built.root / "data/more", "")
+        assert built.objections() == {NOTHING_ELSE: "data/more"}
+
+    def test_a_volume_is_no_leave_to_add_a_link(self, built, tmp_path):
+        built.base = BASE._replace(volumes=("/data",))
+        (tmp_path / "empty").mkdir()
+        (built.root / "data").symlink_to(tmp_path / "empty")
+        assert built.objections() == {NOTHING_ELSE: "data"}
+
+    @pytest.mark.parametrize("place", ["/", "", "..", "/../x", "/etc/../srv", "/opt"])
+    def test_an_odd_place_of_a_base_allows_nothing(self, built, place):
+        built.base = BASE._replace(volumes=(place,), directory=place)
+        (built.root / "srv").mkdir()
+        built.write(built.root / "opt/other", "")
+        assert built.objections() == {NOTHING_ELSE: "opt/other\nsrv"}
 
     def test_what_begins_alike_is_another_place(self, built):
         built.promise = built.promise._replace(paths=["/usr/lib/python3/more"])
@@ -138,6 +188,14 @@ class TestOutside:
         (built.root / "srv").mkdir()
         os.mkfifo(built.root / "srv/pipe", 0o600)
         assert built.objections() == {LOOSE: "srv/pipe: no file, directory or link"}
+
+    def test_rights_of_root_are_told_of_what_was_added_and_of_the_base(self, built):
+        may_have_rights(built.root)
+        built.promise = built.promise._replace(paths=["/srv"])
+        give_rights(built.write(built.root / "srv/inner/ping", "x"))
+        assert built.objections() == {LOOSE: "srv/inner/ping: has capabilities"}
+        give_rights(built.root / "etc/passwd")
+        assert built.objections()[SAME] == "etc/passwd: has other capabilities"
 
     def test_tools_behind_a_link_are_not_where_they_should_be(self, built, tmp_path):
         (built.root / "opt").rename(tmp_path / "opt")
@@ -215,7 +273,7 @@ def ran(monkeypatch):
 
 class TestInside:
     def looked(self, built, image=IMAGE):
-        return module._looked(built.before, built.root, image, built.promise)
+        return module._looked(built.before, built.root, built.base, image, built.promise)
 
     def test_the_tools_try_themselves_as_they_are_in_the_container(self, built, ran):
         checks, tried = self.looked(built)

@@ -106,11 +106,12 @@ while [ $# -gt 0 ]; do
     [ "$1" = --engine ] && engine=$2
     shift
 done
-echo '{{"components": []}}' > "$output/hub-6.0-x86_64.sbom.cdx.json"
-echo '{{"predicate": {{"buildDefinition": {{}}}}}}' > "$output/hub-6.0-x86_64.provenance.json"
+papers=$output/hub-6.0-x86_64-0b5e55ed.container
+echo '{{"components": []}}' > "$papers.sbom.cdx.json"
+echo '{{"predicate": {{"buildDefinition": {{}}}}}}' > "$papers.provenance.json"
 cat << END
 {{"name": "hub", "engine": "${{engine:-buildah}}", "id": "{ID}",
- "sbom": "$output/hub-6.0-x86_64.sbom.cdx.json", "provenance": "$output/hub-6.0-x86_64.provenance.json"}}
+ "sbom": "$papers.sbom.cdx.json", "provenance": "$papers.provenance.json"}}
 END
 """
 ENGINE = """#!/bin/sh
@@ -136,8 +137,8 @@ class TestBuild:
             built,
         )
         assert sorted(path.name for path in Path("images", LAID_OUT).iterdir()) == [
-            "hub-6.0-x86_64.provenance.json",
-            "hub-6.0-x86_64.sbom.cdx.json",
+            "hub-6.0-x86_64-0b5e55ed.container.provenance.json",
+            "hub-6.0-x86_64-0b5e55ed.container.sbom.cdx.json",
             "image.json",
         ]
         assert [path.name for path in Path("images").iterdir()] == ["hub"]
@@ -548,7 +549,7 @@ class TestSign:
     def test_without_papers_nothing_is_pushed(self, ci, pushes, paper):
         ci("build")
         ci.add("cosign", COSIGN)
-        Path("images", LAID_OUT, f"hub-6.0-x86_64.{paper}.json").unlink()
+        Path("images", LAID_OUT, f"hub-6.0-x86_64-0b5e55ed.container.{paper}.json").unlink()
         assert pushes.publish(1, SIGN="keyless") == [
             f"images/{LAID_OUT} holds no SBOM or no provenance, which SIGN asks for."
         ]

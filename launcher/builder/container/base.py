@@ -26,19 +26,25 @@ _GLIBC = re.compile(rb"GNU C Library [^\n]{1,200} version 2\.(\d{1,3})")
 _LARGEST = 64 << 20
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9+._-]*[A-Za-z0-9+])?")
 """What packages may be called, of Debian and of Python."""
+_VERSION = re.compile(r"[A-Za-z0-9.+!_-]{1,100}")
 _PLACE = re.compile(r"(/[A-Za-z0-9_.-]+){2,}")
-_CONSTRAINT = "PIP_CONSTRAINT"
+# Of a package that lies in two directories, Python takes the first.
 _FACTS = """\
-import importlib.metadata, importlib.util, json, sys, sysconfig
+import importlib.metadata, importlib.util, json, os, re, sys, sysconfig
 paths = sysconfig.get_paths()
+packages = {}
+for each in importlib.metadata.distributions():
+    name = each.metadata["Name"] or ""
+    packages.setdefault(re.sub("[-_.]+", "-", name).lower(), (name, each.version or ""))
+files = filter(os.path.isfile, os.environ.get("PIP_CONSTRAINT", "").split())
 print(json.dumps({
     "version": "%d.%d.%d" % sys.version_info[:3],
     "kernel": importlib.util.find_spec("ipykernel") is not None,
     "pip": importlib.util.find_spec("pip") is not None,
     "paths": [*(paths[each] for each in ("purelib", "platlib", "scripts")),
               *(paths["data"] + each for each in ("/share", "/etc"))],
-    "packages": sorted({(str(each.metadata["Name"]), str(each.version))
-                        for each in importlib.metadata.distributions()}),
+    "packages": sorted(packages.values()),
+    "constraints": "\\n".join(open(file, errors="replace").read() for file in files),
 }))
 """
 
@@ -155,8 +161,12 @@ def _kernel(root: Path, python: str, environment: dict[str, str]) -> dict[str, A
             f"{major}.{minor}.{patch}",
             told["kernel"] is True,
             told["pip"] is True,
-            [(name, str(version)) for name, version in told["packages"] if _NAME.fullmatch(name)],
-            _read(root, environment.get(_CONSTRAINT, "").lstrip("/")).decode(errors="replace"),
+            [
+                (name, version)
+                for name, version in told["packages"]
+                if _NAME.fullmatch(name) and _VERSION.fullmatch(version)
+            ],
+            str(told["constraints"]),
             [each for each in told["paths"] if _PLACE.fullmatch(each) and ".." not in each.split("/")],
         )
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -164,7 +174,7 @@ def _kernel(root: Path, python: str, environment: dict[str, str]) -> dict[str, A
         raise BuildFailed(
             f"The base's {python} does not run, which is to be a kernel.",
             why="\n".join(shown(line, 500) for line in said) or f"It ended with {done.returncode}.",
-            todo="Name another one in container.yaml: `kernel`. For other processors, install qemu-user.",
+            todo="Take another base, or none as kernel: `kernel: false`. For other processors, install qemu-user.",
         ) from None
     return facts._asdict()
 

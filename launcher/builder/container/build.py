@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +82,8 @@ def _built(order: ContainerOrder, progress: Progress) -> BuiltContainer:
     began, started = time.monotonic(), datetime.now(UTC)
     if not order.output.is_dir():
         raise UsageError(f"There is no directory {order.output}.", todo="Make it, or name another: --output")
+    with tempfile.TemporaryFile(dir=order.output):
+        pass
     job = _Job(order, _parts(order, progress))
     with work_directory(job.cache, job.key, progress) as work:
         image = job.claimed()
@@ -95,7 +98,7 @@ def _built(order: ContainerOrder, progress: Progress) -> BuiltContainer:
     digest = None
     if order.push:
         progress.step(f"Pushing {job.tag}")
-        digest = order.engine.push(job.tag)
+        digest = order.engine.push(image.id, job.tag)
     return BuiltContainer(
         order.recipe.container.name,
         job.version,
@@ -128,7 +131,7 @@ def _parts(order: ContainerOrder, progress: Progress) -> _Parts:
             f"The base image {order.base} is for {base.arch}, not for {order.arch}.",
             todo="Name one for those processors: --base",
         )
-    held = look(engine, base, recipe.container.kernel, progress)
+    held = look(engine, base, "python3" if recipe.container.kernel else None, progress)
     return _Parts(base, held, _tools(order, held.glibc, progress))
 
 
@@ -169,11 +172,12 @@ class _Job:
         self.version = version
         self.tag = order.tag or f"localhost/{name}:{version}"
         self.pinned = _pinned(order.base, parts.base)
-        self.sqsh = order.output.absolute() / f"{name}-{version}-{order.arch}.sqsh"
         lock = Lock.read(order.recipe.tools.lock)
         self.epoch = int(datetime.combine(lock.locked, datetime.min.time(), UTC).timestamp())
         self.definition = definition(order, parts.tools, self.pinned, parts.base.id)
         self.key = hashlib.sha256(f"{provenance.key(self.definition)} {sources()}".encode()).hexdigest()
+        # Another image is another file: sessions may have the one before mounted.
+        self.sqsh = order.output.absolute() / f"{name}-{version}-{order.arch}-{self.key[:8]}.sqsh"
 
     def document(self, kind: str) -> Path:
         """Return the file of a document about the image."""
@@ -201,7 +205,7 @@ class _Job:
             bill_of_all = self._bill(added)
             meta = {"sbom.cdx.json": bill_of_all, "provenance.json": provenance.written(whole)}
             progress.step("Unpacking the tools")
-            make_context(context, self.order.recipe, self.parts.tools.image, meta)
+            make_context(context, self.order.recipe, self.parts.tools, meta)
             image = self._image(context, progress)
             verified = self._verify(image, context, bool(added), progress)
         finally:

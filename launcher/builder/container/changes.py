@@ -74,11 +74,22 @@ def _difference(before: str, after: str, one: os.stat_result, two: os.stat_resul
         return "has another owner"
     if stat.S_ISLNK(one.st_mode):
         return "" if os.readlink(before) == os.readlink(after) else "leads elsewhere"  # noqa: PTH115 - many
-    if stat.S_ISREG(one.st_mode) and not _is_same(one, two) and not filecmp.cmp(before, after, shallow=False):
-        return "has another content"
+    if stat.S_ISREG(one.st_mode) and not _is_same(one, two):
+        if not filecmp.cmp(before, after, shallow=False):
+            return "has another content"
+        if capabilities(before) != capabilities(after):
+            return "has other capabilities"
     if one.st_rdev != two.st_rdev:
         return "is another device"
     return ""
+
+
+def capabilities(path: str) -> bytes:
+    """Return what a program gets of root's rights, as it is stored with its file."""
+    try:
+        return os.getxattr(path, "security.capability", follow_symlinks=False)
+    except OSError:
+        return b""
 
 
 def _is_same(one: os.stat_result, two: os.stat_result) -> bool:

@@ -14,8 +14,10 @@ from launcher.builder.container.recipe import (
     ContainerRecipe,
     containers_directory,
 )
+from launcher.builder.digest import sha256_of
 from launcher.builder.inputs import CHECKS
 from launcher.builder.mount.namespace import found
+from launcher.builder.order import Built
 from launcher.builder.report import VERIFY
 from launcher.errors import BuildFailed
 
@@ -26,7 +28,7 @@ META = "meta/container"
 _PROGRAMS = "bin"
 
 
-def make_context(directory: Path, recipe: ContainerRecipe, tools: Path, meta: dict[str, bytes]) -> None:
+def make_context(directory: Path, recipe: ContainerRecipe, tools: Built, meta: dict[str, bytes]) -> None:
     """Fill the directory of a build; what the base's Python lacks lies in its `kernel` already.
 
     Args:
@@ -36,13 +38,15 @@ def make_context(directory: Path, recipe: ContainerRecipe, tools: Path, meta: di
         meta: What else the image tells of itself: name → content.
 
     Raises:
-        BuildFailed: If the tools can't be unpacked.
+        BuildFailed: If the tools can't be unpacked, or are others by now.
         OSError: If something can't be written.
     """
+    if sha256_of(tools.image) != tools.sha256:
+        raise BuildFailed("Another launcher has replaced the tools.", todo="Build again.")
     tree = directory / TOOLS
     program = found("unsquashfs") or "unsquashfs"
     done = subprocess.run(
-        [program, "-quiet", "-no-progress", "-no-xattrs", "-dest", str(tree), str(tools)],
+        [program, "-quiet", "-no-progress", "-no-xattrs", "-dest", str(tree), str(tools.image)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -50,9 +54,9 @@ def make_context(directory: Path, recipe: ContainerRecipe, tools: Path, meta: di
     )
     if done.returncode:
         raise BuildFailed("The tools could not be unpacked.", why=done.stderr.strip()[-500:])
-    if os.geteuid() == 0:
-        # In the image of the tools, all is nobody's.
-        subprocess.run(["chown", "--recursive", "--no-dereference", "0:0", str(tree)], check=True)
+    # In the image of the tools all is nobody's, and a directory may give its group to what is made in it.
+    owner = f"{os.geteuid()}:{os.getegid()}"
+    subprocess.run(["chown", "--recursive", "--no-dereference", owner, str(tree)], check=True)
     prefix = recipe.tools.image.prefix
     (tree / _PROGRAMS).symlink_to(f"{prefix}/bin")
     own = tree / META

@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from launcher.builder.progress import Progress
+from launcher.builder.worker import end
 from launcher.errors import BuildFailed, MissingPart, UsageError
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -27,8 +27,6 @@ _STEP = re.compile(r"^(?:\[\d/\d\] )?STEP (\d{1,3})/(\d{1,3})")
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LINES = 6
-_END = 20.0
-"""Seconds that an engine has to clean up after itself."""
 
 
 class Image(NamedTuple):
@@ -44,6 +42,7 @@ class Image(NamedTuple):
         entrypoint: What its command is handed to.
         command: What it runs unless it is told.
         directory: Where that begins.
+        volumes: Where engines mount directories of their own.
     """
 
     id: str
@@ -55,6 +54,7 @@ class Image(NamedTuple):
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     directory: str
+    volumes: tuple[str, ...] = ()
 
 
 class Order(NamedTuple):
@@ -151,15 +151,19 @@ class Engine:
         """
         self._said("tag", image, name)
 
-    def push(self, name: str) -> str:
-        """Copy an image to the registry that its name begins with; return the digest that it has there.
+    def push(self, image: str, name: str) -> str:
+        """Copy an image to the registry that a name begins with; return the digest that it has there.
+
+        Args:
+            image: Its id.
+            name: The name that it gets there, and has here.
 
         Raises:
             BuildFailed: If that is refused.
         """
         with tempfile.TemporaryDirectory() as directory:
             file = Path(directory, "digest")
-            done = self._run("push", f"--digestfile={file}", name)
+            done = self._run("push", f"--digestfile={file}", image, f"docker://{name}")
             if done.returncode:
                 raise self._not_pushed(name, done)
             return _digest(_written(file))
@@ -216,7 +220,7 @@ class Engine:
                     if found := _STEP.match(line):
                         progress.advance(int(found[1]) - 1, int(found[2]))
             except BaseException:
-                _end(process)
+                end(process)
                 raise
         if process.returncode:
             raise BuildFailed(
@@ -229,6 +233,8 @@ class Podman(Engine):
     """Podman: https://docs.podman.io/."""
 
     name = "podman"
+    _with_volumes: tuple[str, ...] = ("--volumes",)
+    """What removes those that it makes of its own accord."""
 
     def _how(self) -> Iterator[str]:
         yield from ("--pull=never", "--layers=false", "--force-rm", "--format=oci")
@@ -244,7 +250,7 @@ class Podman(Engine):
             self._said(*self._container(container, reference))
             yield Path(self._said("mount", container))
         finally:
-            self._run("rm", container)
+            self._run("rm", *self._with_volumes, container)
 
     def _container(self, name: str, reference: str) -> tuple[str, ...]:
         """Return what makes a container that never runs."""
@@ -255,6 +261,7 @@ class Buildah(Podman):
     """Buildah: https://buildah.io/."""
 
     name = "buildah"
+    _with_volumes = ()
 
     def find(self, reference: str) -> Image | None:
         """Return an image that is in its storage, or None if none is."""
@@ -319,7 +326,7 @@ class Docker(Engine):
                 if export.returncode or unpacked.returncode:
                     raise BuildFailed(f"The files of {reference} can't be had.", why=_last(unpacked))
             finally:
-                self._run("rm", container)
+                self._run("rm", "--volumes", container)
             yield root
 
     def base(self, reference: str, image: Image) -> str:
@@ -327,8 +334,9 @@ class Docker(Engine):
         del image
         return reference
 
-    def push(self, name: str) -> str:
-        """Copy an image to the registry that its name begins with; return the digest that it has there."""
+    def push(self, image: str, name: str) -> str:
+        """Copy an image to the registry that a name begins with; return the digest that it has there."""
+        del image
         done = self._run("push", name)
         if done.returncode:
             raise self._not_pushed(name, done)
@@ -372,6 +380,7 @@ def _image(told: dict[str, Any]) -> Image:
         tuple(config.get("Entrypoint") or ()),
         tuple(config.get("Cmd") or ()),
         config.get("WorkingDir") or "/",
+        tuple(config.get("Volumes") or ()),
     )
 
 
@@ -391,15 +400,6 @@ def _digest(text: str) -> str:
     if not found:
         raise BuildFailed("The engine did not tell the image's digest.", why=_shown(text[:200]))
     return str(found[-1])
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(_END)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 import launcher
 from launcher.builder.mount.place import of_the_system
@@ -30,9 +30,9 @@ INSTALLER = "kernel.py"
 HERE = "."
 """The tools whose recipe is in the same directory."""
 _NAME = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
-_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?"
+_HOST = r"[A-Za-z0-9]+((\.|-+)[A-Za-z0-9]+)*(:[0-9]{1,5})?"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-_REFERENCE = rf"{_HOST}(/{_NAME})*(:{_TAG})?"
+_REFERENCE = rf"({_HOST}/)?{_NAME}(/{_NAME})*(:{_TAG})?"
 _DIGEST = r"@sha256:[0-9a-f]{64}"
 _BASE = re.compile(rf"{_REFERENCE}({_DIGEST})?")
 _ARGUMENT = re.compile(r"(?m)^ARG BASE_IMAGE=(\S+)$")
@@ -41,9 +41,8 @@ _ALLOWED: dict[str, str] = {
     rf"^{_NAME}$": "small letters and digits, with '.', '_' and '-' between them",
     rf"^{_REFERENCE}{_DIGEST}$": "an image with its digest: registry/name:tag@sha256:…",
     r"^([A-Za-z0-9_][A-Za-z0-9_.-]*|\.)$": "the name of an image recipe, or '.' for that in this directory",
-    r"^(/[A-Za-z0-9_.-]+)*/?python3(\.[0-9]{1,2})?$": "python3, or the path of one in the base",
 }
-_NAMES, _PINNED, _RECIPES, _PYTHONS = _ALLOWED
+_NAMES, _PINNED, _RECIPES = _ALLOWED
 
 
 class ContainerFile(Part):
@@ -59,8 +58,8 @@ class ContainerFile(Part):
     """The recipe of the tools: the name of one in `uenv/`, or `.` for that in this directory."""
     mount: Mount | None = None
     """Where the tools lie; without it where their recipe says."""
-    kernel: Annotated[str, StringConstraints(pattern=_PYTHONS)] | None = None
-    """The base's Python that is a kernel; it gets `ipykernel` if it has none."""
+    kernel: Annotated[bool, Field(strict=True)] = False
+    """Whether the base's `python3` is a kernel; it gets `ipykernel` if it has none."""
     adds: tuple[Mount, ...] = ()
     """What else the `Dockerfile` adds to the base: paths of files and directories."""
 
@@ -161,7 +160,7 @@ def reference(text: str) -> str:
 
 
 def tag(text: str, *, pushed: bool) -> str:
-    """Return a name for an image that is built.
+    """Return a name for an image that is built, as engines have it: with a registry, or `localhost`.
 
     Args:
         text: The name.
@@ -173,11 +172,12 @@ def tag(text: str, *, pushed: bool) -> str:
     if "@" in reference(text):
         raise UsageError(f"{text!r:.200} holds a digest, which follows from the image.")
     host, slash, _ = text.partition("/")
-    if pushed and not (slash and (set(".:") & set(host))):
+    there = slash and (set(".:") & set(host) or host == "localhost")
+    if pushed and (not there or host == "localhost"):
         raise UsageError(
             f"{text!r:.200} begins with no registry.", todo="Such as registry.example.org/jupyter/hub:1"
         )
-    return text
+    return text if there else reference(f"localhost/{text}")
 
 
 def _names(container: ContainerFile) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ it, by the Python of the tools: as anybody, without network, and nothing can be 
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 import sys
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from launcher.builder import worker
 from launcher.builder.container import sqsh
-from launcher.builder.container.changes import changes
+from launcher.builder.container.changes import capabilities, changes
 from launcher.builder.container.context import META, TOOLS
 from launcher.builder.container.engine import ENGINES, Engine, Image
 from launcher.builder.container.rootfs import run
@@ -30,9 +29,8 @@ _MOST_TOLD = 5
 _SECRET = re.compile(r"(?i)(?:^|_)(?:TOKEN|SECRET|PASSW(?:OR)?D|CREDENTIAL|(?:API|PRIVATE)_?KEY)S?(?:_|$)")
 """Names of variables that hold secrets."""
 _WRITABLE, _SPECIAL = 0o022, 0o6000
-_MOUNTED_AT = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "run/.containerenv", ".dockerenv")
-_CAPABILITIES = "security.capability"
-"""xattr(7)."""
+_MOUNTED_AT = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "run", ".dockerenv")
+"""Files; in `run`, too, there may be some."""
 
 
 class Promise(NamedTuple):
@@ -109,11 +107,13 @@ def _work(given: list[Any], progress: Progress) -> Any:
             return None
         base, promise = more
         with ENGINES[name]().files(base[0]) as before:
-            return _looked(before, root, Image(*image), Promise(*promise))
+            return _looked(before, root, Image(*base), Image(*image), Promise(*promise))
 
 
-def _looked(before: Path, root: Path, image: Image, promise: Promise) -> tuple[list[Check], bool]:
-    outside = [*_outside(before, root, promise)]
+def _looked(
+    before: Path, root: Path, base: Image, image: Image, promise: Promise
+) -> tuple[list[Check], bool]:
+    outside = [*_outside(before, root, base, promise)]
     # Nothing of it is run where it isn't what was built.
     if not all(each.ok for each in outside):
         return outside, False
@@ -121,7 +121,7 @@ def _looked(before: Path, root: Path, image: Image, promise: Promise) -> tuple[l
     return [*outside, *inside], ran
 
 
-def _outside(before: Path, root: Path, promise: Promise) -> Iterator[Check]:
+def _outside(before: Path, root: Path, base: Image, promise: Promise) -> Iterator[Check]:
     found = changes(before, root)
     yield Check(
         "what the base holds is as it was",
@@ -129,8 +129,8 @@ def _outside(before: Path, root: Path, promise: Promise) -> Iterator[Check]:
         _listed(found.changed) or f"{found.files} files",
     )
     allowed = [Path(each).relative_to("/") for each in (promise.mount, *promise.paths)]
-    added = [Path(each) for each in found.added if not _is_of_engine(root, each)]
-    odd = [odd for each in added for odd in _odd(root, each, allowed)]
+    allowed += _of_engine(root, base)
+    odd = [odd for each in found.added for odd in _odd(root, Path(each), allowed)]
     yield Check("nothing else is added", not odd, _listed(odd))
     yield _tools(root, promise)
     loose = [*_loose(root, found.added)]
@@ -148,10 +148,17 @@ def _tools(root: Path, promise: Promise) -> Check:
     return Check(name, not other, _listed(other) or f"{tools.files} files")
 
 
-def _is_of_engine(root: Path, added: str) -> bool:
-    """Tell whether it is what engines mount files at, and leave empty where a base has none."""
-    status = (root / added).lstat()
-    return added in _MOUNTED_AT and stat.S_ISREG(status.st_mode) and not status.st_size
+def _of_engine(root: Path, base: Image) -> Iterator[Path]:
+    """Yield what engines mount something at, or start in, and leave empty where a base has none."""
+    run = root / "run"
+    running = (str(path.relative_to(root)) for path in run.rglob("*") if not run.is_symlink())
+    for place in (*_MOUNTED_AT, *running, *base.volumes, base.directory):
+        inner = Path("/", place).relative_to("/")
+        whole = root / inner
+        if ".." in inner.parts or whole.is_symlink():
+            continue
+        if not (any(whole.iterdir()) if whole.is_dir() else whole.is_file() and whole.stat().st_size):
+            yield inner
 
 
 def _odd(root: Path, added: Path, allowed: Sequence[Path]) -> Iterator[str]:
@@ -178,7 +185,7 @@ def _loose(root: Path, added: Sequence[str]) -> Iterator[str]:
                 yield f"{inner}: {mode & 0o7777:o}"
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 yield f"{inner}: no file, directory or link"
-            elif _CAPABILITIES in os.listxattr(path, follow_symlinks=False):
+            elif capabilities(str(path)):
                 yield f"{inner}: has capabilities"
 
 
