@@ -172,11 +172,13 @@ ADD debian.tar /
 ENV {_PATH}
 CMD ["bash"]
 """
+# The base's own /mnt stays: an engine removes the place that it mounted something at.
 # Byte code that goes by the times of files would be stale in an image whose times are all the same.
 _INSTALL = """\
-RUN --mount=type=bind,source=wheels,target=/mnt \\
+RUN --mount=type=bind,source=wheels,target=/launcher-wheels \\
     SOURCE_DATE_EPOCH=0 PIP_CONSTRAINT= PIP_ROOT_USER_ACTION=ignore \\
-    pip install --quiet --no-cache-dir --no-index --no-deps --find-links=/mnt --requirement=/mnt/{} && \\
+    pip install --quiet --no-cache-dir --no-index --no-deps \\
+        --find-links=/launcher-wheels --requirement=/launcher-wheels/{} && \\
     PIP_CONSTRAINT= pip list --format=freeze >/etc/pip/constraint.txt
 """
 _WITHOUT_FILE = f"""\

@@ -20,6 +20,11 @@ def test_debians_has_no_python_and_no_certificates(bases, engine):
     assert run(bases.debian, "find", "/etc/ssl", "/usr/bin/python3", code=1).count("No such file") == 2
 
 
+def test_each_has_the_empty_directory_of_its_system_where_others_mount(bases, engine):
+    for image in bases:
+        assert run(image, "find", "/mnt").endswith("/mnt\n")
+
+
 def test_nvidias_shows_a_banner_and_computes_with_its_own_torch(bases, engine):
     said = run(
         bases.ngc, "python3", "-c", "import torch; print(torch.__version__, torch.ones(3).sum().item())"

@@ -124,6 +124,21 @@ class TestJupyterlab:
             in_container(jupyterlab["image"], "jupyter", "lab", "--version").strip() == jupyterlab["version"]
         )
 
+    def test_by_itself_it_starts_for_anybody_who_has_no_home(self, jupyterlab, tmp_path):
+        apart = ["--user", ANYBODY, "--env", "HOME=/", "--read-only", "--tmpfs=/tmp", "--network=none"]
+        command = ["podman", "run", "--rm", *apart, "--pull=never", jupyterlab["image"]]
+        log = tmp_path / "log"
+        with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+            try:
+                deadline = time.monotonic() + 60
+                while " is running at:" not in log.read_text():
+                    assert process.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, log.read_text()
+                    time.sleep(0.1)
+            finally:
+                process.terminate()
+                process.wait(60)
+
     def test_nothing_that_builds_is_left_in_it(self, jupyterlab):
         for program in ("gcc", "pip", "buildah", "npm"):
             found = in_container(jupyterlab["image"], "sh", "-c", f"command -v {program} || true")

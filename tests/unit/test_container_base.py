@@ -254,7 +254,7 @@ class TestKernel:
         with pytest.raises(BuildFailed, match="python3 does not run") as error:
             python(output, b"1\n2\n\x1b[31mtwo\nno such file\n", 127)
         assert error.value.why == "2\n\\x1b[31mtwo\nno such file"
-        assert "`kernel`" in error.value.todo
+        assert "`kernel: false`" in error.value.todo
 
     def test_one_that_says_nothing_is_told_with_how_it_ended(self, python):
         with pytest.raises(BuildFailed) as error:

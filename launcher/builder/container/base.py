@@ -174,7 +174,7 @@ def _kernel(root: Path, python: str, environment: dict[str, str]) -> dict[str, A
         raise BuildFailed(
             f"The base's {python} does not run, which is to be a kernel.",
             why="\n".join(shown(line, 500) for line in said) or f"It ended with {done.returncode}.",
-            todo="Take another base, or none as kernel: `kernel: false`. For other processors, install qemu-user.",
+            todo="Name another base, or say `kernel: false`. For other processors, install qemu-user.",
         ) from None
     return facts._asdict()
 
