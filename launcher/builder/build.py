@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shlex
@@ -23,10 +22,10 @@ from launcher.builder.cache import keep, kept, made, open_cache, remove, words, 
 from launcher.builder.digest import sha256_of
 from launcher.builder.elf import objections
 from launcher.builder.inputs import (
+    build_key,
     code_server,
     project,
     recipe_files,
-    sources,
     spack_python,
     tools,
     usual_python,
@@ -125,7 +124,7 @@ class _Job:
                 "mount": recipe.image.mount,
             },
         )
-        self.key = hashlib.sha256(f"{provenance.key(self.definition)} {sources()}".encode()).hexdigest()
+        self.key = build_key(self.definition)
         self.output = self._output()
 
     def contents(self, wheels: list[Wheel]) -> Contents:
@@ -195,9 +194,8 @@ class _Job:
                 self._fill(aside, parts, progress)
             keep(tree, tree_hash)
         progress.step("Packing the image")
-        epoch = int(datetime.combine(self.lock.locked, datetime.min.time(), UTC).timestamp())
         with made(image) as aside:
-            squashfs.pack(tree, aside, epoch, self.order.recipe.image.compression)
+            squashfs.pack(tree, aside, self.lock.epoch, self.order.recipe.image.compression)
 
     def _try_out(self, work: Path) -> None:
         """Find out what this machine lacks before anything takes long: with an image of nothing."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import launcher
 import launcher.builder
-from launcher.builder import stackinator
+from launcher.builder import provenance, stackinator
 from launcher.builder.code_server import CodeServerPin
 from launcher.builder.digest import sha256_of
 from launcher.builder.interpreter import pinned_python
@@ -98,7 +100,12 @@ def project(cache: Path) -> Wheel:
     return Wheel(path, PROJECT, launcher.__version__, sha256_of(path))
 
 
-def sources() -> str:
+def build_key(definition: Mapping[str, Any]) -> str:
+    """Return the key of a build, 64 hexadecimal digits: equal for equal inputs and the same builder."""
+    return hashlib.sha256(f"{provenance.key(definition)} {_sources()}".encode()).hexdigest()
+
+
+def _sources() -> str:
     """Return a hash of what makes images: another builder may make another image of the same."""
     whole = hashlib.sha256()
     for path in sorted(Path(launcher.builder.__file__).parent.rglob("*.*")):

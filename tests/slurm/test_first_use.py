@@ -14,7 +14,12 @@ from support import command_lines, eventually, messages
 
 from launcher.sandbox.state import state_directory
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("mount_points")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("mount_points"),
+    # The first of them waits for Slurm and all images.
+    pytest.mark.timeout(300),
+]
 
 TOOLS, PRGENV, GONE = "jupyterlab/v4.6:v1", "prgenv-test/24.11:v1", "gone/1:v1"
 FIRST = "the first use of this image on this cluster"

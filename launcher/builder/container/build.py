@@ -23,7 +23,7 @@ from launcher.builder.container.engine import Order as EngineOrder
 from launcher.builder.container.kernel import missing
 from launcher.builder.container.order import BuiltContainer, ContainerOrder
 from launcher.builder.container.verify import Promise, pack, verify
-from launcher.builder.inputs import sources
+from launcher.builder.inputs import build_key
 from launcher.builder.lock import Lock
 from launcher.builder.order import Built, Order
 from launcher.builder.progress import Progress
@@ -172,10 +172,9 @@ class _Job:
         self.version = version
         self.tag = order.tag or f"localhost/{name}:{version}"
         self.pinned = _pinned(order.base, parts.base)
-        lock = Lock.read(order.recipe.tools.lock)
-        self.epoch = int(datetime.combine(lock.locked, datetime.min.time(), UTC).timestamp())
+        self.epoch = Lock.read(order.recipe.tools.lock).epoch
         self.definition = definition(order, parts.tools, self.pinned, parts.base.id)
-        self.key = hashlib.sha256(f"{provenance.key(self.definition)} {sources()}".encode()).hexdigest()
+        self.key = build_key(self.definition)
         # Another image is another file: sessions may have the one before mounted.
         self.sqsh = order.output.absolute() / f"{name}-{version}-{order.arch}-{self.key[:8]}.sqsh"
 

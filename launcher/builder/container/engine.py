@@ -20,13 +20,15 @@ from typing import Any, NamedTuple
 from launcher.builder.progress import Progress
 from launcher.builder.worker import end
 from launcher.errors import BuildFailed, MissingPart, UsageError
+from launcher.yaml_file import shown
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """As https://github.com/opencontainers/image-spec/blob/main/config.md names processors."""
 _STEP = re.compile(r"^(?:\[\d/\d\] )?STEP (\d{1,3})/(\d{1,3})")
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_LINES = 6
+_LINES, _LONGEST = 6, 500
+"""Of what an engine says of its failure, lines and their characters."""
 
 
 class Image(NamedTuple):
@@ -225,7 +227,7 @@ class Engine:
         if process.returncode:
             raise BuildFailed(
                 f"{self.name} could not build the image.",
-                why="\n".join(_shown(line) for line in lines[-_LINES:]),
+                why="\n".join(shown(line, _LONGEST) for line in lines[-_LINES:]),
             )
 
 
@@ -391,21 +393,17 @@ def _written(file: Path) -> str:
 def _id(text: str) -> str:
     found = _ID.search(text)
     if not found:
-        raise BuildFailed("The engine did not tell the image's id.", why=_shown(text[:200]))
+        raise BuildFailed("The engine did not tell the image's id.", why=shown(text, 200))
     return found[1]
 
 
 def _digest(text: str) -> str:
     found = _DIGEST.findall(text)
     if not found:
-        raise BuildFailed("The engine did not tell the image's digest.", why=_shown(text[:200]))
+        raise BuildFailed("The engine did not tell the image's digest.", why=shown(text, 200))
     return str(found[-1])
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:
     lines = (done.stderr or done.stdout or "").strip().splitlines()
-    return "\n".join(_shown(line) for line in lines[-_LINES:])
-
-
-def _shown(line: str) -> str:
-    return line if line.isprintable() else ascii(line)[1:-1]
+    return "\n".join(shown(line, _LONGEST) for line in lines[-_LINES:])

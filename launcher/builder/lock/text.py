@@ -60,6 +60,11 @@ class Lock(NamedTuple):
     locked: dt.date
     sha256: str
 
+    @property
+    def epoch(self) -> int:
+        """The time of all that is made from it: that day's begin, in seconds since 1970."""
+        return int(dt.datetime.combine(self.locked, dt.time(), dt.UTC).timestamp())
+
     @classmethod
     def read(cls, path: Path) -> Lock:
         """Read a lock.
