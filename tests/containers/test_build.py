@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -233,6 +235,19 @@ class TestWhatDoesNotPass:
         assert told[-11:] == "fd full null random shm stderr stdin stdout tty urandom zero".split()
         assert b"cannot touch '/x': Read-only file system" in done.stderr
         assert b"/tmp/x" not in done.stderr
+
+    def test_its_files_open_no_device_of_this_machine(self, bases, engine):
+        with Buildah().files(bases.debian) as root:
+            os.mknod(root / "device", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+            done = run(root, ["head", "-c", "1", "/device"], {}, timeout=60)
+        assert b"cannot open '/device' for reading: Permission denied" in done.stderr
+
+    def test_what_its_programs_start_ends_with_their_time(self, bases, engine):
+        sleep = f"sleep {random.randrange(10_000, 99_999)}"
+        with Buildah().files(bases.debian) as root:
+            done = run(root, ["sh", "-c", f"setsid {sleep} & {sleep}"], {}, timeout=2)
+        assert done.stderr == b"It took more than 2 s.\n"
+        assert not processes(sleep)
 
     def test_a_base_that_no_registry_has_is_told_plainly(self, engine, tmp_path):
         done = launcher_build(
