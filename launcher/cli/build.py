@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import signal
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from launcher.cli.building import (
+    arch_option,
+    cache_option,
+    carry_out,
+    check_option,
+    code_server_option,
+    interpreter_option,
+    json_option,
+    refuse_with_check,
+    tell_mistakes,
+)
 from launcher.cli.cluster_path import cluster_path, clusters_option, complete_cluster, shown_path
 from launcher.cli.extra import builds_images, reads_cluster_files
-from launcher.cli.progress import ShownProgress
-from launcher.errors import InvalidFile, UsageError
+from launcher.errors import UsageError
 
 if TYPE_CHECKING:
     from launcher.builder.order import Built, Order
@@ -63,9 +68,7 @@ class _Machines:
     shell_complete=complete_cluster,
     help="Build for this cluster: its cluster file names processors, glibc and whether there are GPUs.",
 )
-@click.option(
-    "--arch", type=click.Choice(["x86_64", "aarch64"]), help="Processors; without it this machine's."
-)
+@arch_option
 @click.option("--glibc", help="C library of the nodes, such as 2.31; without it this machine's.")
 @click.option(
     "--gpu/--no-gpu",
@@ -86,16 +89,8 @@ class _Machines:
     show_default=True,
     help="Build from wheels, or with an installed Stackinator from source.",
 )
-@click.option(
-    "--code-server",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The pinned release of code-server: VS Code in JupyterLab.",
-)
-@click.option(
-    "--interpreter",
-    type=click.Path(path_type=Path, exists=True),
-    help="A standalone Python that the recipe pins: its archive, or a directory of its files.",
-)
+@code_server_option
+@interpreter_option
 @click.option("--uarch", help="Stackinator: the cluster's kind of nodes, such as gh200 or zen2.")
 @click.option(
     "--recipe-version",
@@ -112,18 +107,10 @@ class _Machines:
     type=click.Path(path_type=Path, file_okay=False),
     help="Stackinator: where Spack works; not below /tmp or your home.",
 )
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False),
-    envvar="LAUNCHER_CACHE",
-    show_envvar=True,
-    help="What builds keep for the next ones; without it ~/.cache/firecrest-launcher.",
-)
-@click.option(
-    "--check", is_flag=True, help="Build nothing: look for mistakes in the recipes, without network."
-)
+@cache_option
+@check_option
 @clusters_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object about the image.")
+@json_option
 def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) -> None:
     """Build a uenv image.
 
@@ -160,39 +147,7 @@ def uenv(*, recipes: tuple[str, ...], check: bool, as_json: bool, **given: Any) 
         raise UsageError("Name one recipe.", todo="Try: launcher build uenv jupyterlab")
     with builds_images():
         from launcher.builder.build import build as make  # noqa: PLC0415 - as above
-    order = _order(find_recipe(recipes[0]), given)
-    with ended_as_by_ctrl_c(), ShownProgress() as progress:
-        built = make(order, progress)
-    if as_json:
-        click.echo(json.dumps(built.plain(), indent=2))
-    else:
-        _tell(built)
-
-
-def refuse_with_check(given: Iterable[str]) -> None:
-    """Refuse the options of a build where nothing is built.
-
-    Raises:
-        UsageError: If one of these is on the command line.
-    """
-    context = click.get_current_context()
-    options = {each.name: each.opts[0] for each in context.command.params}
-    for name in given:
-        if name != "directory" and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
-            raise UsageError(f"--check builds nothing: {options[name]} has no meaning with it.")
-
-
-@contextlib.contextmanager
-def ended_as_by_ctrl_c() -> Iterator[None]:
-    """Have other signals, too, end what was started, with what it has mounted."""
-    signals = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
-    for each in signals:
-        signal.signal(each, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for each in signals:
-            signal.signal(each, signal.SIG_DFL)
+    carry_out(make, _order(find_recipe(recipes[0]), given), _tell, as_json=as_json)
 
 
 def _order(directory: Path, given: dict[str, Any]) -> Order:
@@ -246,30 +201,5 @@ def _machines(given: dict[str, Any]) -> _Machines:
     return _Machines(arch, glibc_version(glibc) if glibc else own_glibc(), bool(gpu))
 
 
-def tell_mistakes(directories: list[Path], check: Callable[[Path], None], *, as_json: bool) -> None:
-    """Tell the mistakes of some recipes.
-
-    Raises:
-        InvalidFile: With all mistakes of all of them.
-    """
-    problems: list[str] = []
-    for directory in directories:
-        try:
-            check(directory)
-        except InvalidFile as error:
-            problems += error.problems
-    if problems:
-        raise InvalidFile(problems)
-    if as_json:
-        click.echo(json.dumps({"recipes": list(map(str, directories)), "problems": []}, indent=2))
-    else:
-        for directory in directories:
-            click.echo(f"{shown_path(directory)}: ok")
-
-
 def _tell(built: Built) -> None:
-    done = "Nothing has changed" if built.unchanged else f"Built in {built.seconds:.0f} s"
     click.echo(f"{shown_path(built.image)}  {built.size / 1e6:.1f} MB  sha256:{built.sha256}")
-    click.echo(f"{done}; {built.verified.checks} checks hold.")
-    if not built.verified.ran:
-        click.secho("Its programs were not run: this machine can't.", fg="yellow")

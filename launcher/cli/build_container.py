@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from launcher.cli.build import ended_as_by_ctrl_c, refuse_with_check, tell_mistakes
+from launcher.cli.building import (
+    arch_option,
+    cache_option,
+    carry_out,
+    check_option,
+    code_server_option,
+    interpreter_option,
+    json_option,
+    refuse_with_check,
+    tell_mistakes,
+)
 from launcher.cli.cluster_path import shown_path
 from launcher.cli.extra import builds_images
-from launcher.cli.progress import ShownProgress
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,9 +48,7 @@ def complete_container(
 )
 @click.option("--base", help="The image to begin with; without it the one that the recipe pins.")
 @click.option("--tag", help="The name that it gets; without it localhost/NAME:VERSION.")
-@click.option(
-    "--arch", type=click.Choice(["x86_64", "aarch64"]), help="Processors; without it this machine's."
-)
+@arch_option
 @click.option("--push", is_flag=True, help="Copy it to the registry that --tag begins with.")
 @click.option(
     "--format",
@@ -52,16 +58,8 @@ def complete_container(
     show_default=True,
     help="An image in the engine's storage; or besides a squashfs file, as engines on clusters take it.",
 )
-@click.option(
-    "--code-server",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The pinned release of code-server: VS Code in JupyterLab.",
-)
-@click.option(
-    "--interpreter",
-    type=click.Path(path_type=Path, exists=True),
-    help="A standalone Python that the tools' recipe pins: its archive, or a directory of its files.",
-)
+@code_server_option
+@interpreter_option
 @click.option(
     "--output",
     "-o",
@@ -69,17 +67,9 @@ def complete_container(
     default=Path(),
     help="Directory of its SBOM, its provenance, and its squashfs file; without it this one.",
 )
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False),
-    envvar="LAUNCHER_CACHE",
-    show_envvar=True,
-    help="What builds keep for the next ones; without it ~/.cache/firecrest-launcher.",
-)
-@click.option(
-    "--check", is_flag=True, help="Build nothing: look for mistakes in the recipes, without network."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object about the image.")
+@cache_option
+@check_option
+@json_option
 def container(*, containers: tuple[str, ...], check: bool, as_json: bool, **given: Any) -> None:
     """Build the image of a container.
 
@@ -114,13 +104,7 @@ def container(*, containers: tuple[str, ...], check: bool, as_json: bool, **give
         raise UsageError("Name one container.", todo="Try: launcher build container jupyterlab")
     with builds_images():
         from launcher.builder.container.build import build as make  # noqa: PLC0415 - as above
-    order = _order(find_container(containers[0]), given)
-    with ended_as_by_ctrl_c(), ShownProgress() as progress:
-        built = make(order, progress)
-    if as_json:
-        click.echo(json.dumps(built.plain(), indent=2))
-    else:
-        _tell(built)
+    carry_out(make, _order(find_container(containers[0]), given), _tell, as_json=as_json)
 
 
 def _order(directory: Path, given: dict[str, Any]) -> ContainerOrder:
@@ -151,10 +135,6 @@ def _order(directory: Path, given: dict[str, Any]) -> ContainerOrder:
 
 
 def _tell(built: BuiltContainer) -> None:
-    done = "Nothing has changed" if built.unchanged else f"Built in {built.seconds:.0f} s"
     click.echo(f"{built.image}{f'@{built.digest}' if built.digest else ''}  {built.id[:12]}")
     if built.sqsh:
         click.echo(f"{shown_path(built.sqsh)}  {built.sqsh.stat().st_size / 1e6:.1f} MB")
-    click.echo(f"{done}; {built.verified.checks} checks hold.")
-    if not built.verified.ran:
-        click.secho("Its programs were not run: this machine can't.", fg="yellow")
