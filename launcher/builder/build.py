@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from launcher.builder import provenance, squashfs, stackinator
 from launcher.builder.assemble import Plan, assemble
-from launcher.builder.cache import keep, kept, made, open_cache, remove, words, work_directory
+from launcher.builder.cache import building, keep, kept, made, open_cache, remove, work_directory
 from launcher.builder.digest import sha256_of
 from launcher.builder.elf import objections
 from launcher.builder.inputs import (
@@ -59,13 +59,8 @@ def build(order: Order, progress: Progress) -> Built:
         LauncherError: If it can't be built: `InvalidFile`, `UsageError`, `MissingPart`, `BuildFailed`.
         CheckFailed: If it does not pass.
     """
-    umask = os.umask(0o022)
-    try:
+    with building("The image could not be built."):
         return _built(order, progress)
-    except OSError as error:
-        raise BuildFailed("The image could not be built.", why=words(error)) from error
-    finally:
-        os.umask(umask)
 
 
 def _built(order: Order, progress: Progress) -> Built:
@@ -110,8 +105,7 @@ class _Job:
         recipe = order.recipe
         self.lock = Lock.read(recipe.lock)
         self.python = spack_python(order) if order.spack else usual_python(order)
-        major, minor, _ = map(int, self.python.version.split("."))
-        self.target = Target(order.arch, order.glibc, (major, minor))
+        self.target = Target.of(order.arch, order.glibc, self.python.version)
         self.project = [project(self.cache)] if recipe.image.launcher else []
         self.code_server = code_server(order)
         self.recipe_files = recipe_files(recipe)

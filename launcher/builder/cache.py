@@ -35,10 +35,29 @@ def cache_directory(given: Path | None = None) -> Path:
         raise UsageError("This account has no home for a cache.", todo="Name a directory: --cache") from None
 
 
+@contextlib.contextmanager
+def building(failed: str) -> Iterator[None]:
+    """Have all that is made readable by everybody, and writable by nobody else.
+
+    Args:
+        failed: What to say where the system refuses something.
+
+    Raises:
+        BuildFailed: Then.
+    """
+    umask = os.umask(0o022)
+    try:
+        yield
+    except OSError as error:
+        raise BuildFailed(failed, why=words(error)) from error
+    finally:
+        os.umask(umask)
+
+
 def open_cache(given: Path | None) -> Path:
     """Return the directory of the cache, which is there then, and in which nobody else can change a thing.
 
-    What lies in it goes into images. (What a build makes there, it makes with a umask of its own.)
+    What lies in it goes into images. (What a build makes there, `building` gives its rights.)
 
     Args:
         given: As of `cache_directory`.

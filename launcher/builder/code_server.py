@@ -20,14 +20,13 @@ from pydantic import Field, StringConstraints
 from launcher.builder.cache import made
 from launcher.builder.digest import sha256_of
 from launcher.builder.elf import facts
-from launcher.builder.target import ARCHITECTURES
+from launcher.builder.target import ARCHITECTURES, OTHER_NAMES
 from launcher.errors import BuildFailed, UsageError
 from launcher.yaml_file import Part, Place, Source, Words, checked, shown
 
 RELEASES = "https://github.com/coder/code-server/releases"
 """Where its files are."""
 
-_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 _VERSION = r"[0-9]+\.[0-9]+\.[0-9]+"
 _ARCHIVE = re.compile(rf"code-server-(?P<version>{_VERSION})-linux-(?P<arch>amd64|arm64)\.tar\.gz")
 _ALLOWED = {rf"^{_VERSION}$": "a version such as 4.139.1", r"^[0-9a-f]{64}$": "64 hexadecimal digits"}
@@ -61,7 +60,7 @@ class CodeServerPin(Part):
 
     def archive(self, arch: str) -> str:
         """Return the name of the release's file for a processor."""
-        return f"code-server-{self.version}-linux-{_ARCH[arch]}.tar.gz"
+        return f"code-server-{self.version}-linux-{OTHER_NAMES[arch]}.tar.gz"
 
 
 def unpack(pin_file: Path, archive: Path, arch: str, target: Path) -> None:
@@ -127,7 +126,7 @@ def pinned(pin_file: Path, archives: Sequence[Path]) -> str:
         arch: path
         for path, match in found
         for arch in ARCHITECTURES
-        if match and match["arch"] == _ARCH[arch]
+        if match and match["arch"] == OTHER_NAMES[arch]
     }
     missing = [arch for arch in pin.sha256 if arch not in given]
     if version != pin.version and missing:

@@ -23,13 +23,13 @@ from launcher.builder.order import Order
 from launcher.builder.project import project_wheel
 from launcher.builder.recipe import Recipe, recipes_directory
 from launcher.builder.sbom import CodeServer, DebianPackage, Python
+from launcher.builder.target import OTHER_NAMES
 from launcher.builder.tree_hash import tree_hash
 from launcher.builder.wheels import Wheel
 from launcher.errors import UsageError
 
 CHECKS = "checks.py"
 """The checks that the `verify` of all recipes share, beside the recipes."""
-_DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def usual_python(order: Order) -> Python:
@@ -41,7 +41,7 @@ def usual_python(order: Order) -> Python:
     """
     pin = pinned_python(order.recipe.directory, order.arch, order.python)
     packages = pin.debian.packages if pin.debian else {}
-    origin = tuple(DebianPackage(name, each, _DEBIAN[order.arch]) for name, each in packages.items())
+    origin = tuple(DebianPackage(name, each, OTHER_NAMES[order.arch]) for name, each in packages.items())
     return Python(pin.name, pin.python, pin.tree, origin)
 
 

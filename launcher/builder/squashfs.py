@@ -28,6 +28,9 @@ COMPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Name → what mksquashfs is told."""
 
+PLAIN = ("-no-xattrs", "-noappend", "-no-recovery", "-no-progress", "-quiet")
+"""What mksquashfs is told for all images."""
+
 LARGEST = 16 << 20
 """Bytes of a file that are read unless somebody asks for more."""
 _LONGEST_LIST = 256 << 20
@@ -86,8 +89,16 @@ def pack(tree: Path, image: Path, epoch: int, compression: str) -> None:
     """
     owner = ("-force-uid", _NOBODY, "-force-gid", _NOBODY)
     times = ("-mkfs-time", str(epoch), "-all-time", str(epoch))
-    plain = ("-no-xattrs", "-no-hardlinks", "-noappend", "-no-recovery", "-no-progress", "-quiet")
-    options = (*owner, *times, *plain, *COMPRESSIONS[compression])
+    make(tree, image, *owner, *times, *PLAIN, "-no-hardlinks", *COMPRESSIONS[compression])
+
+
+def make(tree: Path, image: Path, *options: str) -> None:
+    """Make a squashfs file of a directory by mksquashfs with options, mksquashfs(1).
+
+    Raises:
+        BuildFailed: If it can't be made; then there is no file.
+        MissingPart: If squashfs-tools are not installed.
+    """
     # mksquashfs refuses to be told of a time in two ways.
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     made = False
@@ -104,6 +115,19 @@ def pack(tree: Path, image: Path, epoch: int, compression: str) -> None:
             image.unlink(missing_ok=True)
     if not made:
         raise BuildFailed(f"mksquashfs could not make {image}.", why=_words(done))
+
+
+def unpack(image: Path, directory: Path) -> None:
+    """Unpack an image into a directory that is not there yet.
+
+    Raises:
+        BuildFailed: If it can't be unpacked.
+        MissingPart: If squashfs-tools are not installed.
+    """
+    options = ("-quiet", "-no-progress", "-no-xattrs", "-dest", str(directory))
+    done = subprocess.run([_program("unsquashfs"), *options, str(image)], capture_output=True, check=False)
+    if done.returncode:
+        raise BuildFailed(f"{image} could not be unpacked.", why=_words(done))
 
 
 def read(image: Path, *paths: str, most: int = LARGEST) -> bytes:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from launcher.errors import UsageError
 
 ARCHITECTURES = ("x86_64", "aarch64")
 """The processors that images are built for, as `uname -m` names them."""
+OTHER_NAMES: Mapping[str, str] = MappingProxyType({"x86_64": "amd64", "aarch64": "arm64"})
+"""What Debian, releases of code-server, and images of containers call them."""
 
 
 class Target(NamedTuple):
@@ -25,6 +29,12 @@ class Target(NamedTuple):
     arch: str
     glibc: tuple[int, int]
     python: tuple[int, int]
+
+    @classmethod
+    def of(cls, arch: str, glibc: tuple[int, int], python_full: str) -> Target:
+        """Return one whose Python is given by its full version: `3.11.2`."""
+        major, minor, _ = map(int, python_full.split("."))
+        return cls(arch, glibc, (major, minor))
 
     @property
     def foreign(self) -> bool:

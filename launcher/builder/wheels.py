@@ -169,7 +169,7 @@ def _fetched(
         ThreadPoolExecutor(_AT_ONCE) as pool,
     ):
         works = [
-            pool.submit(_download, missing[run::runs], target, python_full, Path(aside, str(run)))
+            pool.submit(downloaded, missing[run::runs], target, python_full, Path(aside, str(run)))
             for run in range(runs)
         ]
         try:
@@ -204,7 +204,19 @@ def _wheel(path: Path) -> Wheel | None:
     return Wheel(path, name, str(version), sha256_of(path)) if path.is_file() else None
 
 
-def _download(pins: list[Pin], target: Target, python_full: str, directory: Path) -> list[Wheel]:
+def downloaded(pins: list[Pin], target: Target, python_full: str, directory: Path) -> list[Wheel]:
+    """Download the wheels of packages, one of each, into a new directory.
+
+    Args:
+        pins: The packages.
+        target: The machines that they are for.
+        python_full: The full version of the image's Python: `3.11.2`.
+        directory: The directory.
+
+    Raises:
+        BuildFailed: If a package has no wheel that fits, or can't be downloaded.
+        MissingPart: If pip is not installed.
+    """
     paths = download(pins, target, python_full, directory)
     hashes = {pin.name: pin.hashes for pin in pins}
     found = [wheel for path in paths if (wheel := _wheel(path))]

@@ -30,6 +30,11 @@ def python(module: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
 
 
+def environment() -> dict[str, str]:
+    """Return the variables by which such a command finds what this process has."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def call(command: Sequence[str], given: object, progress: Progress, failed: str) -> Any:
     """Run a worker, and return what it answers.
 
@@ -52,7 +57,7 @@ def call(command: Sequence[str], given: object, progress: Progress, failed: str)
             stderr=errors,
             text=True,
             errors="replace",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "0"},
+            env={**environment(), "PYTHONHASHSEED": "0"},
             start_new_session=True,
         ) as worker:
             assert worker.stdin

@@ -198,7 +198,7 @@ def python(monkeypatch, root):
             return subprocess.CompletedProcess(argv, code, output, errors)
 
         monkeypatch.setattr(module, "run", run)
-        return Kernel(**module._kernel(root, "python3", {}))
+        return Kernel(**module._kernel(root, {}))
 
     return tells
 
@@ -282,7 +282,7 @@ def asked(monkeypatch, tmp_path):
         return subprocess.run(program, env=environment, capture_output=True, check=False, timeout=timeout)
 
     def tells(**environment):
-        return Kernel(**module._kernel(tmp_path, "python3", environment))
+        return Kernel(**module._kernel(tmp_path, environment))
 
     monkeypatch.setattr(module, "run", run)
     tells.first, tells.second = first, second

@@ -18,7 +18,10 @@ from launcher.builder.target import Target
 from launcher.builder.wheels import Wheel
 
 BASE = f"registry.example.org/base:1@sha256:{'2b' * 32}"
-DEBIAN = [("libpython3.11-stdlib", "3.11.2-6", "amd64"), ("libstdc++6", "12.2.0-14", "amd64")]
+DEBIAN = [
+    DebianPackage("libpython3.11-stdlib", "3.11.2-6", "amd64"),
+    DebianPackage("libstdc++6", "12.2.0-14", "amd64"),
+]
 PACKAGES = [("Jupyter_Core", "5.8.1"), ("torch", "2.8.0a0+nv25.06")]
 
 
@@ -33,7 +36,7 @@ def tools(tmp_path_factory):
     with zipfile.ZipFile(path, "w") as archive:
         metadata = "Metadata-Version: 2.1\nName: jupyter-core\nVersion: 5.8.1\nSummary: Für alle\n"
         archive.writestr("jupyter_core-5.8.1.dist-info/METADATA", metadata)
-    python = Python("Debian bookworm", "3.11.2", "ef" * 32, (DebianPackage(*DEBIAN[0]),))
+    python = Python("Debian bookworm", "3.11.2", "ef" * 32, (DEBIAN[0],))
     target = Target("x86_64", (2, 36), (3, 11))
     wheels = [Wheel(path, "jupyter-core", "5.8.1", "cd" * 32)]
     return sbom(Contents("jupyterlab", "4.6.1", date(2026, 11, 22), target, wheels, python))
@@ -150,7 +153,7 @@ NAMES = st.from_regex(_NAME, fullmatch=True)
 
 @settings(max_examples=25)
 @given(
-    st.lists(st.tuples(NAMES, LINES, LINES), max_size=3),
+    st.lists(st.builds(DebianPackage, NAMES, LINES, LINES), max_size=3),
     st.lists(st.tuples(NAMES, st.text(max_size=8)), max_size=3),
 )
 def test_whatever_a_base_is_said_to_hold_it_can_be_told(parts, debian, packages):

@@ -1,5 +1,6 @@
 """What the base's Python gets to be a kernel: chosen within what is there, and installed without network."""
 
+import hashlib
 import importlib.metadata
 import os
 import subprocess
@@ -24,17 +25,17 @@ TARGET = Target("x86_64", (2, 36), (3, 12))
 PYTHON = Kernel("3.12.3", kernel=False, pip=True, packages=[], constraints="", paths=[])
 COMPILED = """\
 comm==0.2.2 \\
-    --hash=sha256:{0}
+    --hash=sha256:{comm}
     # via ipykernel
 ipykernel==6.29.5 \\
-    --hash=sha256:{0}
+    --hash=sha256:{ipykernel}
     # via -r -
 traitlets==5.14.3 \\
-    --hash=sha256:{0}
+    --hash=sha256:{traitlets}
     # via
     #   comm
     #   ipykernel
-""".format("ab" * 32)
+""".format(**{name: hashlib.sha256(name.encode()).hexdigest() for name in ("comm", "ipykernel", "traitlets")})
 
 
 def constraints(*packages, lines=""):
@@ -110,7 +111,7 @@ def asked(monkeypatch):
         return sorted(directory.iterdir())
 
     monkeypatch.setattr(module, "compile_lock", compile_lock)
-    monkeypatch.setattr(module, "download", download)
+    monkeypatch.setattr("launcher.builder.wheels.download", download)
     monkeypatch.setattr(module, "find_uv", lambda: "uv")
     return asked
 

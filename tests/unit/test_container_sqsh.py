@@ -155,12 +155,12 @@ class TestPack:
 
     def test_what_can_not_be_packed_is_told_and_leaves_nothing(self, root, tmp_path):
         program("mksquashfs")
-        with pytest.raises(BuildFailed, match="could not make the file"):
+        with pytest.raises(BuildFailed, match=f"mksquashfs could not make {tmp_path / 'image.sqsh'}"):
             sqsh.pack(root / "none", IMAGE, tmp_path / "image.sqsh", EPOCH)
         assert not (tmp_path / "image.sqsh").exists()
 
     def test_what_is_not_installed_is_told(self, root, tmp_path, monkeypatch):
-        monkeypatch.setattr(sqsh, "found", lambda _: None)
+        monkeypatch.setattr("launcher.builder.squashfs.shutil.which", lambda *_, **__: None)
         with pytest.raises(MissingPart, match="mksquashfs") as error:
             sqsh.pack(root, IMAGE, tmp_path / "image.sqsh", EPOCH)
         assert "squashfs-tools" in error.value.todo

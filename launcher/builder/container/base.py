@@ -16,11 +16,13 @@ from launcher.builder import worker
 from launcher.builder.container.engine import ENGINES, Engine, Image
 from launcher.builder.container.rootfs import run
 from launcher.builder.progress import Progress
+from launcher.builder.sbom import DebianPackage
 from launcher.errors import BuildFailed
 from launcher.yaml_file import shown
 
 _FAILED = "The base image can't be looked into."
 _TIMEOUT = 120.0
+_PYTHON = "python3"
 _C_LIBRARIES = ("lib/{}-linux-gnu", "usr/lib/{}-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib")
 _GLIBC = re.compile(rb"GNU C Library [^\n]{1,200} version 2\.(\d{1,3})")
 _LARGEST = 64 << 20
@@ -74,32 +76,30 @@ class Base(NamedTuple):
 
     Attributes:
         glibc: Its C library.
-        debian: Name, version and architecture of the packages of Debian that it holds.
+        debian: The packages of Debian that it holds.
         kernel: Its Python, if that is to be a kernel.
     """
 
     glibc: tuple[int, int]
-    debian: list[tuple[str, str, str]]
+    debian: list[DebianPackage]
     kernel: Kernel | None
 
 
-def look(engine: Engine, image: Image, kernel: str | None, progress: Progress) -> Base:
+def look(engine: Engine, image: Image, progress: Progress, *, kernel: bool) -> Base:
     """Look into a base image.
 
     Args:
         engine: Where it is.
         image: The image.
-        kernel: The Python that is to be a kernel.
         progress: Told of it.
+        kernel: Whether its Python is to be a kernel.
 
     Raises:
-        BuildFailed: If it has no glibc, or no such Python that runs.
+        BuildFailed: If it has no glibc, or then no Python that runs.
     """
     given = (engine.name, image.id, image.arch, image.environment, kernel)
     glibc, debian, facts = worker.call([*engine.inside(), *worker.python(__name__)], given, progress, _FAILED)
-    return Base(
-        tuple(glibc), [(name, version, arch) for name, version, arch in debian], facts and Kernel(**facts)
-    )
+    return Base(tuple(glibc), [DebianPackage(*each) for each in debian], facts and Kernel(**facts))
 
 
 def _look(given: list[Any], progress: Progress) -> tuple[Any, ...]:
@@ -109,7 +109,7 @@ def _look(given: list[Any], progress: Progress) -> tuple[Any, ...]:
         return (
             _glibc(root, arch),
             list(_debian(root)),
-            _kernel(root, kernel, environment) if kernel else None,
+            _kernel(root, environment) if kernel else None,
         )
 
 
@@ -137,7 +137,7 @@ def _read(root: Path, path: str) -> bytes:
     return b""
 
 
-def _debian(root: Path) -> Iterator[tuple[str, str, str]]:
+def _debian(root: Path) -> Iterator[DebianPackage]:
     """Yield what `dpkg-query --show` tells: https://manpages.debian.org/dpkg-query.
 
     The status file has a paragraph for each package.
@@ -148,12 +148,11 @@ def _debian(root: Path) -> Iterator[tuple[str, str, str]]:
         named_well = _NAME.fullmatch(fields.get("Package", ""))
         if named_well and "Version" in fields and fields.get("Status", "").endswith(" installed"):
             named = (fields["Package"], fields["Version"], fields.get("Architecture", "all"))
-            name, version, arch = (shown(each, 200) for each in named)
-            yield name, version, arch
+            yield DebianPackage(*(shown(each, 200) for each in named))
 
 
-def _kernel(root: Path, python: str, environment: dict[str, str]) -> dict[str, Any]:
-    done = run(root, [python, "-I", "-c", _FACTS], environment, timeout=_TIMEOUT)
+def _kernel(root: Path, environment: dict[str, str]) -> dict[str, Any]:
+    done = run(root, [_PYTHON, "-I", "-c", _FACTS], environment, timeout=_TIMEOUT)
     try:
         told = json.loads(done.stdout.splitlines()[-1])
         major, minor, patch = map(int, str(told["version"]).split("."))
@@ -172,7 +171,7 @@ def _kernel(root: Path, python: str, environment: dict[str, str]) -> dict[str, A
     except (ValueError, LookupError, TypeError, RecursionError):
         said = done.stderr.decode(errors="replace").strip().splitlines()[-3:]
         raise BuildFailed(
-            f"The base's {python} does not run, which is to be a kernel.",
+            f"The base's {_PYTHON} does not run, which is to be a kernel.",
             why="\n".join(shown(line, 500) for line in said) or f"It ended with {done.returncode}.",
             todo="Name another base, or say `kernel: false`. For other processors, install qemu-user.",
         ) from None

@@ -17,7 +17,7 @@ from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
 from launcher.builder.container.base import Base
-from launcher.builder.sbom import DebianPackage, debian_package, properties, published, serialized
+from launcher.builder.sbom import debian_package, properties, published, serialized
 from launcher.builder.wheels import Wheel
 
 _FROM = {"from": "base"}
@@ -83,7 +83,7 @@ def bill(parts: Parts) -> bytes:
 def _held(base: Base) -> Iterator[Component]:
     packages = base.kernel.packages if base.kernel else ()
     for component in (
-        *(_apart(debian_package(DebianPackage(*each)), "base") for each in base.debian),
+        *(_apart(debian_package(each), "base") for each in base.debian),
         *(_package(canonicalize_name(name), version, "base") for name, version in packages),
     ):
         component.properties.update(properties(**_FROM))

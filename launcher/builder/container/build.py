@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from launcher.builder import provenance
 from launcher.builder.build import build as build_image
-from launcher.builder.cache import made, open_cache, remove, words, work_directory
+from launcher.builder.cache import building, made, open_cache, remove, work_directory
 from launcher.builder.container.base import Base, look
 from launcher.builder.container.bill import Parts, bill
 from launcher.builder.container.context import KERNEL, make_context
@@ -55,13 +55,8 @@ def build(order: ContainerOrder, progress: Progress) -> BuiltContainer:
         LauncherError: If it can't be built: `InvalidFile`, `UsageError`, `MissingPart`, `BuildFailed`.
         CheckFailed: If it does not pass.
     """
-    umask = os.umask(0o022)
-    try:
+    with building("The container could not be built."):
         return _built(order, progress)
-    except OSError as error:
-        raise BuildFailed("The container could not be built.", why=words(error)) from error
-    finally:
-        os.umask(umask)
 
 
 class _Parts(NamedTuple):
@@ -131,7 +126,7 @@ def _parts(order: ContainerOrder, progress: Progress) -> _Parts:
             f"The base image {order.base} is for {base.arch}, not for {order.arch}.",
             todo="Name one for those processors: --base",
         )
-    held = look(engine, base, "python3" if recipe.container.kernel else None, progress)
+    held = look(engine, base, progress, kernel=recipe.container.kernel)
     return _Parts(base, held, _tools(order, held.glibc, progress))
 
 
@@ -230,8 +225,7 @@ class _Job:
         if not kernel:
             (context / KERNEL).mkdir()
             return []
-        major, minor, _ = map(int, kernel.version.split("."))
-        target = Target(self.order.arch, self.parts.held.glibc, (major, minor))
+        target = Target.of(self.order.arch, self.parts.held.glibc, kernel.version)
         return missing(kernel, target, context / KERNEL, progress)
 
     def _bill(self, added: list[Wheel]) -> bytes:

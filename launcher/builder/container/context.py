@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from launcher.builder import squashfs
 from launcher.builder.container.recipe import (
     DOCKERFILE,
     IGNORED,
@@ -16,7 +17,6 @@ from launcher.builder.container.recipe import (
 )
 from launcher.builder.digest import sha256_of
 from launcher.builder.inputs import CHECKS
-from launcher.builder.mount.namespace import found
 from launcher.builder.order import Built
 from launcher.builder.report import VERIFY
 from launcher.errors import BuildFailed
@@ -44,16 +44,7 @@ def make_context(directory: Path, recipe: ContainerRecipe, tools: Built, meta: d
     if sha256_of(tools.image) != tools.sha256:
         raise BuildFailed("Another launcher has replaced the tools.", todo="Build again.")
     tree = directory / TOOLS
-    program = found("unsquashfs") or "unsquashfs"
-    done = subprocess.run(
-        [program, "-quiet", "-no-progress", "-no-xattrs", "-dest", str(tree), str(tools.image)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise BuildFailed("The tools could not be unpacked.", why=done.stderr.strip()[-500:])
+    squashfs.unpack(tools.image, tree)
     # In the image of the tools all is nobody's, and a directory may give its group to what is made in it.
     owner = f"{os.geteuid()}:{os.getegid()}"
     subprocess.run(["chown", "--recursive", "--no-dereference", owner, str(tree)], check=True)

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from launcher.builder.progress import Progress
+from launcher.builder.target import OTHER_NAMES
 from launcher.builder.worker import end
 from launcher.errors import BuildFailed, MissingPart, UsageError
 from launcher.yaml_file import shown
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""As https://github.com/opencontainers/image-spec/blob/main/config.md names processors."""
 _STEP = re.compile(r"^(?:\[\d/\d\] )?STEP (\d{1,3})/(\d{1,3})")
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -106,7 +105,7 @@ class Engine:
         Raises:
             BuildFailed: If it can't be fetched.
         """
-        done = self._run("pull", f"--platform=linux/{_ARCHITECTURES[arch]}", reference)
+        done = self._run("pull", f"--platform=linux/{OTHER_NAMES[arch]}", reference)
         if done.returncode:
             raise BuildFailed(
                 f"The base image {reference} can't be fetched.",
@@ -125,7 +124,7 @@ class Engine:
             file = Path(directory, "id")
             given = [f"--build-arg={name}={value}" for name, value in order.arguments.items()]
             given += [f"--label={name}={value}" for name, value in order.labels.items()]
-            platform = f"--platform=linux/{_ARCHITECTURES[order.arch]}"
+            platform = f"--platform=linux/{OTHER_NAMES[order.arch]}"
             times = self._times(order.epoch)
             command = ["build", *self._how(), platform, *times, *given, f"--iidfile={file}"]
             self._watched([*command, str(order.context)], progress)
@@ -369,7 +368,7 @@ def engine(name: str | None = None) -> Engine:
 
 def _image(told: dict[str, Any]) -> Image:
     config = told.get("Config") or {}
-    names = {oci: name for name, oci in _ARCHITECTURES.items()}
+    names = {oci: name for name, oci in OTHER_NAMES.items()}
     arch = told.get("Architecture", "")
     variables = (each.partition("=") for each in config.get("Env") or ())
     return Image(

@@ -15,13 +15,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from launcher.builder.container.base import Kernel
-from launcher.builder.digest import sha256_of
-from launcher.builder.download import download
 from launcher.builder.lock import Lock, Pin
 from launcher.builder.lock.resolve import RegistryUnreachable, compile_lock, find_uv
 from launcher.builder.progress import Progress
 from launcher.builder.target import Target, dotted
-from launcher.builder.wheels import Wheel
+from launcher.builder.wheels import Wheel, downloaded
 from launcher.errors import BuildFailed
 
 PACKAGE = "ipykernel"
@@ -54,7 +52,7 @@ def missing(kernel: Kernel, target: Target, directory: Path, progress: Progress)
             todo=f"Install {PACKAGE} in an image of your own, and name that: --base",
         )
     progress.step(f"Fetching {PACKAGE} for the base's Python {kernel.version}")
-    return [_wheel(path) for path in download(_pins(kernel, target), target, kernel.version, directory)]
+    return downloaded(_pins(kernel, target), target, kernel.version, directory)
 
 
 def _pins(kernel: Kernel, target: Target) -> list[Pin]:
@@ -102,8 +100,3 @@ def _constraints(kernel: Kernel) -> Iterator[str]:
             continue
         if not requirement.url and canonicalize_name(requirement.name) not in there:
             yield str(requirement)
-
-
-def _wheel(path: Path) -> Wheel:
-    name, version = path.name.split("-")[:2]
-    return Wheel(path, canonicalize_name(name), version, sha256_of(path))

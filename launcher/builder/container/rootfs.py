@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from launcher.builder.worker import python
+from launcher.builder import worker
 
 ANYBODY = 23456
 """A number that is no account's, nor any group's."""
@@ -57,11 +57,11 @@ def run(
         told.write(given.encode())
         told.seek(0)
         process = subprocess.Popen(
-            ["unshare", *_ALONE, "--", *python(__name__)],
+            ["unshare", *_ALONE, "--", *worker.python(__name__)],
             stdin=told,
             stdout=output,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=worker.environment(),
             start_new_session=True,
         )
         late = ""

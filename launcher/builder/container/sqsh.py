@@ -6,18 +6,14 @@ https://github.com/NVIDIA/enroot/blob/master/doc/image-format.md.
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from launcher.builder import squashfs
 from launcher.builder.container.engine import Image
-from launcher.builder.mount.namespace import found
-from launcher.errors import BuildFailed, MissingPart
 
-_PLAIN = "-all-root -no-xattrs -noappend -no-recovery -no-progress -quiet".split()
 _COMPRESSED = "-comp zstd -Xcompression-level 3".split()
 """Sessions start as soon from it as from what is packed tighter, and it is quick to make."""
 _EMPTY = ("proc", "sys", "dev", "run", "tmp", "var/tmp")
@@ -37,9 +33,6 @@ def pack(root: Path, image: Image, target: Path, epoch: int) -> None:
         BuildFailed: If it can't be made.
         MissingPart: If squashfs-tools are not installed.
     """
-    program = found("mksquashfs")
-    if not program:
-        raise MissingPart("mksquashfs is not installed.", todo="As root: apt-get install squashfs-tools.")
     files = {
         "etc/environment": ("644", "".join(_lines(image))),
         "etc/fstab": ("644", ""),
@@ -55,22 +48,10 @@ def pack(root: Path, image: Image, target: Path, epoch: int) -> None:
         definitions.write_text("".join(lines))
         # All after -e is left out.
         left_out = [*files, *(f"{each}/*" for each in _EMPTY), *(f"{each}/.[!.]*" for each in _EMPTY)]
-        done = subprocess.run(
-            [
-                *(program, str(root), str(target), *_PLAIN, *_COMPRESSED),
-                # Where an image is mounted, its root has the time of that.
-                *("-mkfs-time", str(epoch), "-root-time", str(epoch)),
-                *("-pf", str(definitions), "-wildcards", "-e", *left_out),
-            ],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            env={name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"},
-        )
-    if done.returncode:
-        target.unlink(missing_ok=True)
-        raise BuildFailed("mksquashfs could not make the file.", why=done.stderr.strip()[-500:])
+        # Where an image is mounted, its root has the time of that.
+        times = ("-mkfs-time", str(epoch), "-root-time", str(epoch))
+        ours = ("-all-root", *times, "-pf", str(definitions), "-wildcards", "-e", *left_out)
+        squashfs.make(root, target, *squashfs.PLAIN, *_COMPRESSED, *ours)
 
 
 def _lines(image: Image) -> Iterator[str]:

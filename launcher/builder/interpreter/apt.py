@@ -11,9 +11,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from launcher.builder.target import OTHER_NAMES
 from launcher.errors import BuildFailed, MissingPart
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _CANDIDATE = re.compile(r"^(\S+):\n(?:  .*\n)*?  Candidate: (\S+)$", re.MULTILINE)
 
@@ -32,7 +31,7 @@ class Apt:
 
     def __init__(self, directory: Path, arch: str) -> None:
         self._directory = directory
-        self._arch = _ARCHITECTURES[arch]
+        self._arch = OTHER_NAMES[arch]
         for name in ("state/lists/partial", "cache/archives/partial", "packages"):
             (directory / name).mkdir(parents=True)
         (directory / "state/status").touch()
