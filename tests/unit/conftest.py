@@ -1,8 +1,9 @@
-"""What the unit tests share: a hub that answers as it is told, a clock, and hypothesis' profile."""
+"""What the unit tests share: a hub that answers as it is told, a command line, a clock, hypothesis' profile."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hypothesis import HealthCheck, settings
 from virtual_time import virtual_time  # noqa: F401 - a fixture
+
+import launcher.cli
 
 # Machines that run tests are busy: how long an example takes says nothing.
 settings.register_profile(
@@ -102,6 +105,23 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
         self.now += seconds
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `launcher` in this process: arguments → exit code, standard output, and standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["launcher", *arguments])
+        with pytest.raises(SystemExit) as end:
+            launcher.cli.main()
+        done = capsys.readouterr()
+        return end.value.code or 0, done.out, done.err
+
+    return run
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """`launcher build container`: what it is told, what it says, and how it ends."""
 
+import functools
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -72,19 +72,9 @@ def recipe(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
+def run(command):
     """Run the command line; return its exit code, and what it said to both ends."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["launcher", "build", "container", *arguments])
-        code = 0
-        try:
-            launcher.cli.main()
-        except SystemExit as end:
-            code = end.code
-        return (code, *capsys.readouterr())
-
-    return run
+    return functools.partial(command, "build", "container")
 
 
 def test_help_tells_examples_and_exit_codes(run):

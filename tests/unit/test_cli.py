@@ -16,17 +16,9 @@ from launcher.cli import cli, main
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(command):
     """Return a function that runs the command line in this process."""
-
-    def launch(*arguments):
-        monkeypatch.setattr(sys, "argv", ["launcher", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        output = capsys.readouterr()
-        return end.value.code or 0, output.out, output.err
-
-    return launch
+    return command
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """`launcher clusters`: which clusters there are, and all that is known of one."""
 
+import functools
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from launcher.cli import main
 from launcher.clusters import load_cluster
 from launcher.clusters.template import template_directory
 
@@ -87,17 +86,9 @@ def site(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def clusters(site, monkeypatch, capsys):
+def clusters(site, command):
     """Return a function that gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["launcher", "clusters", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        done = capsys.readouterr()
-        return end.value.code or 0, done.out, done.err
-
-    return run
+    return functools.partial(command, "clusters")
 
 
 class TestList:
