@@ -36,14 +36,6 @@ KEY = "firecrest-launcher.build-key"
 """The label of what a container was made from. Only of one that passed there are documents."""
 _OCI = "org.opencontainers.image"
 """https://github.com/opencontainers/image-spec/blob/main/annotations.md."""
-_LABELS = {
-    "TITLE": "title",
-    "DESCRIPTION": "description",
-    "VERSION": "version",
-    "BASE_NAME": "base.name",
-    "BASE_DIGEST": "base.digest",
-}
-"""Argument of each `Dockerfile` → the label that it is for."""
 
 
 def build(order: ContainerOrder, progress: Progress) -> BuiltContainer:
@@ -234,24 +226,22 @@ class _Job:
         return bill(Parts(name, self.version, self.order.arch, self.pinned, self.parts.held, tools, added))
 
     @property
-    def _labels(self) -> dict[str, str]:
+    def _said(self) -> dict[str, str]:
+        """What the image says of itself: each is a label, and an argument of the `Dockerfile`."""
         name, _, digest = self.pinned.partition("@")
         container = self.order.recipe.container
         return {
-            f"{_OCI}.title": container.name,
-            f"{_OCI}.description": container.description,
-            f"{_OCI}.version": self.version,
-            f"{_OCI}.base.name": name,
-            f"{_OCI}.base.digest": digest,
-            KEY: self.key,
+            "title": container.name,
+            "description": container.description,
+            "version": self.version,
+            "base.name": name,
+            "base.digest": digest,
         }
 
     def _image(self, context: Path, progress: Progress) -> Image:
-        engine, labels = self.order.engine, self._labels
-        arguments = {
-            "BASE_IMAGE": engine.base(self.order.base, self.parts.base),
-            **{argument: labels[f"{_OCI}.{label}"] for argument, label in _LABELS.items()},
-        }
+        engine = self.order.engine
+        arguments = {label.replace(".", "_").upper(): value for label, value in self._said.items()}
+        arguments["BASE_IMAGE"] = engine.base(self.order.base, self.parts.base)
         progress.step(f"Building the container with {engine.name}")
         order = EngineOrder(context, self.order.arch, self.epoch, arguments, {KEY: self.key})
         return _there(engine, engine.build(order, progress))
@@ -265,7 +255,7 @@ class _Job:
             str(context),
             [*recipe.container.adds, *(kernel.paths if added and kernel else ())],
             "verify" in recipe.files,
-            self._labels,
+            {KEY: self.key, **{f"{_OCI}.{label}": value for label, value in self._said.items()}},
             self.order.arch != os.uname().machine,
         )
         report = verify(self.order.engine, image, self.parts.base, promise, progress)
