@@ -1,4 +1,4 @@
-"""What the unit tests share: a hub that answers as it is told, a command line, a clock, hypothesis' profile."""
+"""What the unit tests share: a hub that answers as told, a command line, a clock, how hypothesis runs."""
 
 from __future__ import annotations
 
