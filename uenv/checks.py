@@ -41,7 +41,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -55,6 +55,28 @@ _SLOWER = 10
 
 _MOST_TOLD = 5
 """How many of the files that a check objects to are told."""
+
+
+# A kernel of the Python that `argv` names or, without one, of what Jupyter finds as its default.
+_KERNEL = """
+import json, os, sys
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+cell, seconds, argv, environment = map(json.loads, sys.argv[1:])
+class Kernel(KernelManager):
+    if argv:
+        kernel_spec = KernelSpec(argv=argv)
+manager = Kernel(transport="ipc", ip=os.environ["TMPDIR"] + "/kernel")
+manager.start_kernel(env=environment or os.environ)
+client = manager.client()
+client.start_channels()
+client.wait_for_ready(timeout=seconds)
+told = []
+client.execute_interactive(cell, timeout=seconds, output_hook=lambda message: told.append(message["content"]))
+client.stop_channels()
+manager.shutdown_kernel(now=True)
+print("".join(each.get("text", "") or each.get("evalue", "") for each in told))
+"""
 
 
 class Failed(Exception):
@@ -137,6 +159,24 @@ class Image:
             lines = (complaints or output).strip().splitlines()[-8:]
             raise Failed("\n".join([f"{program} ended with {process.returncode}", *lines]))
         return (f"{output}\n{complaints}" if errors else output).strip()
+
+    def run_cell(
+        self, cell: str, timeout: float, python: str = "", variables: Mapping[str, str] | None = None
+    ) -> str:
+        """Run a cell in a kernel, and return what it printed, or the words of its error.
+
+        Args:
+            cell: The cell.
+            timeout: Seconds that the kernel may take to start, and then the cell.
+            python: The path of another Python than that of `prefix`, which is to be the kernel.
+            variables: All of the kernel's environment; without it, that of the image's programs.
+
+        Raises:
+            Failed: If the kernel can't do it, or if it takes too long.
+        """
+        argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"] if python else []
+        given = map(json.dumps, (cell, timeout, argv, dict(variables or {})))
+        return self.run("bin/python", "-I", "-c", _KERNEL, *given, timeout=max(TIMEOUT, 2 * timeout))
 
     @contextlib.contextmanager
     def started(

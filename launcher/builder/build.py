@@ -34,7 +34,7 @@ from launcher.builder.interpreter import Interpreter, pinned_python, prepare
 from launcher.builder.lock import Lock
 from launcher.builder.lock.wanted import read_wanted
 from launcher.builder.mount import Mounted, bound, run
-from launcher.builder.order import Built, Order
+from launcher.builder.order import Built, Order, output_directory
 from launcher.builder.progress import Progress
 from launcher.builder.sbom import Contents, sbom
 from launcher.builder.target import Target, dotted
@@ -312,6 +312,4 @@ class _Job:
             kind = order.spack.uarch if order.spack else f"{order.arch}{'-gpu' if order.gpu else ''}"
             version = self.contents([]).version
             directory, name = output, f"{order.recipe.image.name}-{version}-{kind}.squashfs"
-        if not directory.is_dir():
-            raise UsageError(f"There is no directory {directory}.", todo="Make it, or name another: --output")
-        return directory.absolute() / name
+        return output_directory(directory) / name

@@ -18,8 +18,8 @@ from launcher.builder.code_server import CodeServerPin
 from launcher.builder.digest import sha256_of
 from launcher.builder.interpreter import pinned_python
 from launcher.builder.lock.wanted import PROJECT
-from launcher.builder.mount.namespace import found
 from launcher.builder.order import Order
+from launcher.builder.program import found
 from launcher.builder.project import project_wheel
 from launcher.builder.recipe import Recipe, recipes_directory
 from launcher.builder.sbom import CodeServer, DebianPackage, Python

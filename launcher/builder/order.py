@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from launcher.builder.provenance import Verified, beside
 from launcher.builder.recipe import Recipe
 from launcher.builder.target import dotted
+from launcher.errors import UsageError
 
 
 class Spack(NamedTuple):
@@ -50,6 +51,17 @@ class Order(NamedTuple):
     code_server: Path | None = None
     cache: Path | None = None
     spack: Spack | None = None
+
+
+def output_directory(given: Path) -> Path:
+    """Return the absolute path of the directory for what is built.
+
+    Raises:
+        UsageError: If it is not there.
+    """
+    if not given.is_dir():
+        raise UsageError(f"There is no directory {given}.", todo="Make it, or name another: --output")
+    return given.absolute()
 
 
 class Built(NamedTuple):

@@ -49,7 +49,7 @@ Package = Annotated[str, _text(r"^[a-z0-9]+(-[a-z0-9]+)*$", "a package's name in
 Pattern = Annotated[str, _text(r"^[^/\x00-\x1f][^\x00-\x1f]*$", "a pattern of paths below the mount")]
 """A pattern of paths inside of an image, as `pathlib` matches them: `**` stands for any directories."""
 
-Extra = Literal["hub", "build", "sandbox", "test"]
+Extra = Literal["hub", "build", "sandbox", "bench", "test"]
 """An extra of this project."""
 
 Line = Annotated[str, _text(r"^[^\x00-\x1f\x7f]{0,500}$", "one line of up to 500 characters")]

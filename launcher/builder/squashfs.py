@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import stat
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from launcher.builder.program import found
 from launcher.errors import BuildFailed, LauncherError, MissingPart
 
 COMPRESSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -172,9 +172,9 @@ def entries(image: Path) -> Iterator[Entry]:
     begin = re.compile(
         r"^([-dlcbps])([-rwxsStT]{9}) \d+/\d+ +(\d+|\d+, *\d+) \d{4}-\d\d-\d\d \d\d:\d\d " + top, re.MULTILINE
     )
-    found = list(begin.finditer(listed))
-    ends = [each.start() for each in found[1:]] + [len(listed)]
-    for each, end in zip(found, ends, strict=True):
+    heads = list(begin.finditer(listed))
+    ends = [each.start() for each in heads[1:]] + [len(listed)]
+    for each, end in zip(heads, ends, strict=True):
         path, target = listed[each.end() : end].removesuffix("\n").lstrip("/"), ""
         kind = _KINDS[each[1]]
         size = 0 if kind == "device" else int(each[3])
@@ -242,10 +242,10 @@ def _words(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
-    if not found:
+    path = found(name)
+    if not path:
         raise MissingPart(
             f"{name} is not installed.",
             todo="As root: apt-get install squashfs-tools, or: dnf install squashfs-tools.",
         )
-    return found
+    return path

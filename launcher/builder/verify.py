@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from launcher.builder import mount
 from launcher.builder.mount import Mounted
-from launcher.builder.mount.namespace import found
+from launcher.builder.program import found
 from launcher.builder.progress import Progress
 from launcher.builder.recipe import Recipe, recipes_directory
 from launcher.builder.report import VERIFY, Check, Report, answers, check, last_lines

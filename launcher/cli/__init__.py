@@ -7,30 +7,38 @@ import errno
 import json
 import os
 import sys
+from importlib import import_module
 
 import click
 
 from launcher import __version__
-from launcher.cli.build import build
-from launcher.cli.build_container import container
-from launcher.cli.check import check
-from launcher.cli.clusters import clusters
-from launcher.cli.demo import demo
-from launcher.cli.diff import diff
-from launcher.cli.export import export
-from launcher.cli.inspect import inspect
-from launcher.cli.lock import lock
-from launcher.cli.prefetch import prefetch
 from launcher.cli.problems import plain
-from launcher.cli.render import render
-from launcher.cli.run import run
-from launcher.cli.schema import schema
-from launcher.cli.session import session
-from launcher.cli.smoke import smoke
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
+
+COMMANDS = (
+    *("build", "check", "clusters", "demo", "diff", "export", "inspect"),
+    *("lock", "prefetch", "render", "run", "schema", "session", "smoke"),
+)
+"""Each is a function of the module of its name."""
+
+
+class _Commands(click.Group):
+    """Imports commands as they are needed: terminals of sessions and completion wait for `launcher`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"launcher.cli.{cmd_name}"), cmd_name)
+        return command
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog='Completion: eval "$(_LAUNCHER_COMPLETE=bash_source launcher)" (or zsh_source, fish_source).',
 )
@@ -50,17 +58,6 @@ def cli() -> None:
       launcher build uenv jupyterlab   the image that sessions run from; then inspect, diff, run
       launcher session        in a terminal of a session: what it has, and how long it lasts
     """  # noqa: D301 - click's mark is the character itself
-
-
-COMMANDS = (
-    *(check, clusters, render, schema, export, demo, smoke, prefetch),
-    *(build, lock, inspect, diff, run),
-    session,
-)
-
-for command in COMMANDS:
-    cli.add_command(command)
-build.add_command(container)
 
 
 def main() -> None:

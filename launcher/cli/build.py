@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from launcher.cli.build_container import container
 from launcher.cli.building import (
     arch_option,
     cache_option,
@@ -40,6 +41,9 @@ def build() -> None:
 
     Exit code: that of the command.
     """  # noqa: D301 - click's mark is the character itself
+
+
+build.add_command(container)
 
 
 def complete_recipe(context: click.Context, parameter: click.Parameter, given: str) -> list[CompletionItem]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -72,6 +71,8 @@ def demo(
             why=f"{error}.",
             todo="Install it: pip install 'firecrest-launcher[sandbox]'",
         ) from None
+    import asyncio  # noqa: PLC0415 - no help and no other command needs it
+
     run = (
         sandbox.check(scheduler, port, cluster_file, state, as_json=as_json)
         if check

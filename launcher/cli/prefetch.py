@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -121,6 +120,8 @@ def prefetch(
     if dry_run:
         report = errand.look()
     else:
+        import asyncio  # noqa: PLC0415 - no help and no other command needs it
+
         job = Job(user, account, partition, minutes)
         report = asyncio.run(
             errand.run(credentials, job, timeout=timeout, say=_say, terminal=sys.stderr.isatty())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Mapping
@@ -91,6 +90,8 @@ def smoke(
             why=f"{error}.",
             todo="Install it: pip install 'firecrest-launcher[hub]'",
         ) from None
+    import asyncio  # noqa: PLC0415 - no help and no other command needs it
+
     asyncio.run(
         run(
             hub_url,

@@ -153,6 +153,6 @@ def test_an_image_that_can_not_be_made_leaves_no_file(tree, tmp_path):
 
 def test_without_squashfs_tools_it_says_how_to_get_them(tree, monkeypatch):
     image = packed(tree)
-    monkeypatch.setattr("launcher.builder.squashfs.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("launcher.builder.program.shutil.which", lambda *_, **__: None)
     with pytest.raises(MissingPart, match="apt-get install squashfs-tools"):
         list(squashfs.entries(image))

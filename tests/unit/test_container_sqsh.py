@@ -160,7 +160,7 @@ class TestPack:
         assert not (tmp_path / "image.sqsh").exists()
 
     def test_what_is_not_installed_is_told(self, root, tmp_path, monkeypatch):
-        monkeypatch.setattr("launcher.builder.squashfs.shutil.which", lambda *_, **__: None)
+        monkeypatch.setattr("launcher.builder.program.shutil.which", lambda *_, **__: None)
         with pytest.raises(MissingPart, match="mksquashfs") as error:
             sqsh.pack(root, IMAGE, tmp_path / "image.sqsh", EPOCH)
         assert "squashfs-tools" in error.value.todo

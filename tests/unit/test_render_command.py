@@ -1,13 +1,12 @@
 """`launcher render`: the script that would be submitted, and why it would not be."""
 
+import functools
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from launcher.cli import main
 from launcher.clusters import ClusterFile, LaunchFacts, parse_options
 from launcher.errors import InvalidOptions
 
@@ -40,17 +39,9 @@ def site(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def render(site, monkeypatch, capfd):
+def render(site, command):
     """Return a function that gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["launcher", "render", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        done = capfd.readouterr()
-        return end.value.code or 0, done.out, done.err
-
-    return run
+    return functools.partial(command, "render")
 
 
 class TestScript:

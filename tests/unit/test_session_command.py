@@ -1,7 +1,7 @@
 """`launcher session`: what a session has, for people and for programs."""
 
+import importlib
 import json
-import sys
 import time
 from types import SimpleNamespace
 
@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from launcher import job_end
-from launcher.cli import cli, main
+from launcher.cli import cli
 
-COMMAND = sys.modules["launcher.cli.session"]
+COMMAND = importlib.import_module("launcher.cli.session")
 NOW = 1_800_000_000
 TOLD = {
     "launcher": "1.0",
@@ -79,7 +79,7 @@ def slurm(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def session(tmp_path, monkeypatch, capsys, slurm):
+def session(tmp_path, monkeypatch, command, slurm):
     """Return a function that runs the command in a session; what it gives replaces what is told of it."""
     monkeypatch.setattr(COMMAND, "time", CLOCK)
     monkeypatch.setattr(job_end, "time", CLOCK)
@@ -90,17 +90,9 @@ def session(tmp_path, monkeypatch, capsys, slurm):
         (tmp_path / "session.json").write_text(json.dumps(TOLD | told | {"job": job}))
         if kernels is not None:
             (tmp_path / "kernels.json").write_text(json.dumps(kernels))
-        return launcher(monkeypatch, capsys, *arguments)
+        return command("session", *arguments)
 
     return run
-
-
-def launcher(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["launcher", "session", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    output = capsys.readouterr()
-    return end.value.code or 0, output.out, output.err
 
 
 def left(session, **told):
@@ -110,9 +102,9 @@ def left(session, **told):
 
 
 class TestOutside:
-    def test_where_there_is_no_session_it_says_so(self, monkeypatch, capsys):
+    def test_where_there_is_no_session_it_says_so(self, monkeypatch, command):
         monkeypatch.delenv("LAUNCHER_SESSION", raising=False)
-        code, out, err = launcher(monkeypatch, capsys)
+        code, out, err = command("session")
         assert (code, out) == (2, "")
         assert err.splitlines() == [
             "Error: This is no terminal of a session.",
@@ -120,9 +112,9 @@ class TestOutside:
             "Start a server from JupyterHub, and open a terminal in JupyterLab.",
         ]
 
-    def test_a_session_that_is_over_is_told(self, monkeypatch, capsys, tmp_path):
+    def test_a_session_that_is_over_is_told(self, monkeypatch, command, tmp_path):
         monkeypatch.setenv("LAUNCHER_SESSION", str(tmp_path / "session.json"))
-        code, out, err = launcher(monkeypatch, capsys, "--json")
+        code, out, err = command("session", "--json")
         assert (code, out) == (2, "")
         assert err.startswith("Error: The session of this terminal is over, or runs on another node.\n")
 

@@ -25,12 +25,12 @@ from launcher.builder.container.order import BuiltContainer, ContainerOrder
 from launcher.builder.container.verify import Promise, pack, verify
 from launcher.builder.inputs import build_key
 from launcher.builder.lock import Lock
-from launcher.builder.order import Built, Order
+from launcher.builder.order import Built, Order, output_directory
 from launcher.builder.progress import Progress
 from launcher.builder.provenance import Verified
 from launcher.builder.target import Target
 from launcher.builder.wheels import Wheel
-from launcher.errors import BuildFailed, CheckFailed, InvalidFile, UsageError
+from launcher.errors import BuildFailed, CheckFailed, InvalidFile
 
 KEY = "firecrest-launcher.build-key"
 """The label of what a container was made from. Only of one that passed there are documents."""
@@ -67,9 +67,7 @@ class _Parts(NamedTuple):
 
 def _built(order: ContainerOrder, progress: Progress) -> BuiltContainer:
     began, started = time.monotonic(), datetime.now(UTC)
-    if not order.output.is_dir():
-        raise UsageError(f"There is no directory {order.output}.", todo="Make it, or name another: --output")
-    with tempfile.TemporaryFile(dir=order.output):
+    with tempfile.TemporaryFile(dir=output_directory(order.output)):
         pass
     job = _Job(order, _parts(order, progress))
     with work_directory(job.cache, job.key, progress) as work:

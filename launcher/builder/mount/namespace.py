@@ -7,11 +7,11 @@ are its own.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 
+from launcher.builder.program import found
 from launcher.errors import MissingPart
 
 _SCRIPT = Path(__file__).with_name("namespace.sh")
@@ -86,11 +86,6 @@ def is_admin() -> bool:
         if name == "CapEff":
             return os.geteuid() == 0 and bool(int(value, 16) >> _CAP_SYS_ADMIN & 1)
     return False
-
-
-def found(program: str) -> str | None:
-    """Return the path of a program, also of those that are for administrators."""
-    return shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
 
 
 def _unshare() -> list[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from launcher.builder.mount.namespace import found, in_namespace, is_admin, namespace_problem
+from launcher.builder.mount.namespace import in_namespace, is_admin, namespace_problem
+from launcher.builder.program import found
 from launcher.errors import LauncherError, MissingPart, UsageError
 
 WAYS = ("namespace", "squashfs-mount", "uenv", "squashfuse")
