@@ -6,10 +6,10 @@ READY := .venv/.ready
 PANEL := launcher/singleuser/labextensions/firecrest-launcher/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all unit integration slurm browser builder containers faults lint format lock generated screenshots bench-cost bench-images clean
+.PHONY: help setup demo test test-all unit integration slurm browser builder containers faults lint format lock generated screenshots bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | \
+	@grep -hE '^[a-z% -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z% -]+):.*## /\1\t/' | \
 		while IFS="$$(printf '\t')" read -r target text; do printf '  %-32s %s\n' "$$target" "$$text"; done
 	@echo "  ARGS='...' is handed on: make demo ARGS='--port 8000', make unit ARGS='-k form'"
 
@@ -60,11 +60,11 @@ generated: setup ## Refresh what is made from the model: schema, reference, gold
 screenshots: setup ## Take the pictures of the documentation anew
 	@SCREENSHOTS=docs/images $(BIN)/pytest tests/browser $(ARGS)
 
-bench-cost: setup ## Count what launches and servers cost at FirecREST
-	@$(BIN)/python -m benchmarks.cost
+bench: setup ## Measure all but storms and the soak beside others, as root, in 20 minutes
+	@$(BIN)/python -m benchmarks all
 
-bench-images: setup ## Measure as root how long images take to build and to start from
-	@$(BIN)/python -m benchmarks.images $(ARGS)
+bench-%: setup ## Run one of startup, launch, cost, images, compressions, storm, storms, soak
+	@$(BIN)/python -m benchmarks $* $(ARGS)
 
 clean: ## Remove what setup and tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Result
+from benchmarks.results import Result, at_most
 from launcher.builder import squashfs
 from launcher.builder.cache import cache_directory
 from launcher.builder.interpreter import pinned_python
 from launcher.builder.lock import Lock
 from launcher.builder.recipe import Recipe, find_recipe
 from launcher.builder.target import Target, own_arch, own_glibc
-from launcher.builder.wheels import fetch
+from launcher.builder.wheels import Wheel, fetch
 from launcher.cli.progress import ShownProgress
 
 BUILD, AGAIN = "Build of the tools image, wheels fetched", "Build of the tools image, nothing changed"
@@ -41,9 +41,11 @@ def built(work: Path) -> tuple[Path, list[Result]]:
     """
     cache = work / "cache"
     cache.mkdir()
-    (cache / "wheels").symlink_to(_fetched())
-    told, seconds = _build(work, cache)
-    again = [_build(work, cache)[1] for _ in range(_AGAIN)]
+    usual = cache_directory()
+    fetched(usual)
+    (cache / "wheels").symlink_to(usual / "wheels")
+    told, seconds = build(work, cache)
+    again = [build(work, cache)[1] for _ in range(_AGAIN)]
     image = Path(told["image"])
     return image, [
         Result.worst(BUILD, [round(seconds, 1)], "s", 90),
@@ -62,23 +64,32 @@ def sizes(image: Path, tree: Path) -> list[Result]:
     return [
         Result(DIRECTORY, megabytes, "MB", (megabytes, megabytes), peers={LENGTHS: lengths}),
         Result(FILES, len(files), "files", (len(files), len(files))),
-        Result(SHARE, on_disk, "%", (on_disk, on_disk), 30, peers={LENGTHS: share}),
+        Result(SHARE, on_disk, "%", (on_disk, on_disk), at_most(30), peers={LENGTHS: share}),
     ]
 
 
-def _fetched() -> Path:
-    """Return the wheels of the usual cache, after downloading those that are missing there."""
-    cache, wanted = cache_directory(), recipe()
-    python = pinned_python(wanted.directory, own_arch(), None).python
-    major, minor, _ = map(int, python.split("."))
-    target = Target(own_arch(), own_glibc(), (major, minor))
+def fetched(cache: Path) -> list[Wheel]:
+    """Return the wheels that the lock of the tools image names, downloading those that a cache lacks."""
+    wanted = recipe()
+    target, python = own_target()
     with ShownProgress() as progress:
-        fetch(Lock.read(wanted.lock), target, python, cache, progress)
-    return cache / "wheels"
+        return fetch(Lock.read(wanted.lock), target, python, cache, progress)
 
 
-def _build(output: Path, cache: Path) -> tuple[dict[str, Any], float]:
-    """Build as a person does; return what the command said, and its seconds."""
+def own_target() -> tuple[Target, str]:
+    """Return what a tools image for this machine is built for, and the full version of its Python."""
+    python = pinned_python(recipe().directory, own_arch(), None).python
+    major, minor, _ = map(int, python.split("."))
+    return Target(own_arch(), own_glibc(), (major, minor)), python
+
+
+def build(output: Path, cache: Path) -> tuple[dict[str, Any], float]:
+    """Build as a person does; return what the command said, and its seconds.
+
+    Args:
+        output: The directory for the image.
+        cache: The builder's cache.
+    """
     argv = [sys.executable, "-m", "launcher", "build", "uenv", "jupyterlab", "--json"]
     began = time.monotonic()
     done = subprocess.run(

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.images.places import Place
-from benchmarks.images.server import Node, server
+from benchmarks.images.alternating import server
+from benchmarks.node.places import Place
+from benchmarks.node.starts import Node
 from benchmarks.results import Result
 
 OPENS, LOOKS, LISTINGS = "Opens below the mount", "Looks below the mount", "Listings below the mount"

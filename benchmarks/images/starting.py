@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from benchmarks.images.places import State
-from benchmarks.images.server import Start
-from benchmarks.results import Result
+from benchmarks.node.places import State
+from benchmarks.node.starts import Start
+from benchmarks.results import Result, at_most
 
 IMAGE, DIRECTORY = "image", "directory"
-_TARGET = 1.05
+_TARGET = at_most(1.05)
 _TARGETS = {State.WARM: _TARGET, State.COLD: _TARGET}
 
 
@@ -53,15 +52,10 @@ def compared(state: State, starts: Mapping[str, Sequence[Start]]) -> list[Result
         state: What was in memory.
         starts: Those from `IMAGE` and from `DIRECTORY`, in pairs.
     """
-    ratios = [
-        image.seconds / directory.seconds
-        for image, directory in zip(starts[IMAGE], starts[DIRECTORY], strict=True)
-    ]
-    ratio = Result(
+    ratio = Result.ratio(
         ratio_name(state),
-        round(statistics.median(ratios), 3),
-        "times",
-        (round(min(ratios), 3), round(max(ratios), 3)),
+        [each.seconds for each in starts[IMAGE]],
+        [each.seconds for each in starts[DIRECTORY]],
         _TARGETS.get(state),
     )
     start, *others = medians(names(state), starts, IMAGE)
@@ -87,6 +81,4 @@ def _median(
     name: str, starts: Mapping[str, Sequence[Start]], own: str, unit: str, of: Callable[[Start], float]
 ) -> Result:
     seen = {place: [of(each) for each in those] for place, those in starts.items()}
-    middle = {place: round(statistics.median(those), 2) for place, those in seen.items()}
-    spread = (round(min(seen[own]), 2), round(max(seen[own]), 2))
-    return Result(name, middle.pop(own), unit, spread, peers=middle)
+    return Result.of(name, seen.pop(own), unit, peers=seen)

@@ -39,6 +39,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
+        self._made: list[Account] = []
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -47,7 +48,7 @@ class Accounts:
         return self._accounts[name]
 
     @classmethod
-    def create(cls, state: Path, names: Sequence[str] = ("alice", "bob")) -> Self:
+    def create(cls, state: Path, names: Sequence[str] = ("alice", "bob"), *, own_users: bool = True) -> Self:
         """Make the people of this run; as root, also remove those that a killed run left.
 
         Blocks, as root for some hundred milliseconds.
@@ -55,6 +56,7 @@ class Accounts:
         Args:
             state: State directory of the run. As root it becomes passable for others, as homes lie in it.
             names: The wished log-in names. As root, a name that exists gets a number: alice2.
+            own_users: Whether root makes a unix user for each; without root, everybody is the caller.
 
         Raises:
             MissingPart: A program such as useradd(8) is not installed.
@@ -63,7 +65,7 @@ class Accounts:
         people = cls()
         homes = state.absolute() / "home"
         homes.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() != 0:
+        if os.geteuid() != 0 or not own_users:
             for name in names:
                 people._add(name, unix_users.caller(), homes / name)
             return people
@@ -74,7 +76,9 @@ class Accounts:
                 unix_users.remove_left_over()
                 for name in names:
                     user = unix_users.make(name, homes)
-                    _check_reach(people._add(user.pw_name, user, Path(user.pw_dir)))
+                    account = people._add(user.pw_name, user, Path(user.pw_dir))
+                    people._made.append(account)
+                    _check_reach(account)
         except BaseException:
             people.remove()
             raise
@@ -95,9 +99,9 @@ class Accounts:
         Raises:
             SandboxError: userdel(8) refused.
         """
-        if os.geteuid() == 0:
+        if self._made:
             with unix_users.alone():
-                for account in self:
+                for account in self._made:
                     unix_users.remove(account.unix_name, account.uid)
 
 

@@ -34,6 +34,7 @@ class Hub:
     Attributes:
         url: The public URL.
         api_token: The robot's token for the hub's API.
+        crypt_key: What log-ins are encrypted with in its database, in hexadecimal digits.
     """
 
     def __init__(self, directory: Path, port: int, options: HubOptions | None = None) -> None:
@@ -42,6 +43,7 @@ class Hub:
         self.url = f"http://hub.localhost:{port}/" if self._options.get("subdomains") else self._local_url
         self.client_secret = secrets.token_urlsafe(32)
         self.api_token = secrets.token_urlsafe(32)
+        self.crypt_key = secrets.token_hex(32)
         self.callback_url = f"{self.url}hub/oauth_callback"
         self._directory = directory
         self._hub_port, self._api_port = free_ports(2)
@@ -49,14 +51,15 @@ class Hub:
         token = secrets.token_urlsafe(32)
         self._secrets = {
             "CONFIGPROXY_AUTH_TOKEN": token,
-            "JUPYTERHUB_CRYPT_KEY": secrets.token_hex(32),
+            "JUPYTERHUB_CRYPT_KEY": self.crypt_key,
             "OAUTH_CLIENT_SECRET": self.client_secret,
         }
         self.proxy = self._proxy()
         self.process: Program | None = None
 
     @property
-    def _database(self) -> Path:
+    def database(self) -> Path:
+        """JupyterHub's database."""
         return self._directory / "jupyterhub.sqlite"
 
     @property
@@ -133,6 +136,7 @@ class Hub:
             log=self.log,
             environment={
                 **self._environment(),
+                **self._options.get("environment", {}),
                 **self._secrets,
                 "TRAITS": json.dumps(configured),
                 **{f"LAUNCHER_SANDBOX_{name}": value for name, value in site.items()},
@@ -166,15 +170,15 @@ class Hub:
 
     def save_database(self, copy: Path) -> None:
         """Copy JupyterHub's database as it is at this moment, whether or not the hub runs."""
-        with closing(sqlite3.connect(self._database)) as ours, closing(sqlite3.connect(copy)) as theirs:
+        with closing(sqlite3.connect(self.database)) as ours, closing(sqlite3.connect(copy)) as theirs:
             ours.backup(theirs)
 
     def restore_database(self, copy: Path) -> None:
         """Put a copy in the place of the database of a hub that does not run."""
         assert self.process
         assert not self.process.running
-        self._database.with_name(f"{self._database.name}-journal").unlink(missing_ok=True)
-        shutil.copyfile(copy, self._database)
+        self.database.with_name(f"{self.database.name}-journal").unlink(missing_ok=True)
+        shutil.copyfile(copy, self.database)
 
     def log_since(self, said: int) -> str:
         """Return what JupyterHub has logged since its log had so many bytes (`log.stat().st_size`)."""

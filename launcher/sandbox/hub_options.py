@@ -21,6 +21,8 @@ class HubOptions(TypedDict, total=False):
         robot: Whether a program may do what an admin may with users and servers; it has `Hub.api_token`.
         spawner: Traits of the spawner, such as its patience.
         jupyterhub: Traits of JupyterHub itself.
+        classes: Traits of other classes, by their names.
+        environment: What its process has in its environment besides.
     """
 
     cleanup_servers: bool
@@ -29,6 +31,8 @@ class HubOptions(TypedDict, total=False):
     robot: bool
     spawner: Mapping[str, object]
     jupyterhub: Mapping[str, object]
+    classes: Mapping[str, Mapping[str, object]]
+    environment: Mapping[str, str]
 
 
 def traits(options: HubOptions, *, url: str, api_token: str) -> Traits:
@@ -52,4 +56,5 @@ def traits(options: HubOptions, *, url: str, api_token: str) -> Traits:
     return {
         "JupyterHub": hub | dict(options.get("jupyterhub", {})),
         "LauncherSpawner": dict(options.get("spawner", {})),
+        **{name: dict(values) for name, values in options.get("classes", {}).items()},
     }

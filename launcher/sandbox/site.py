@@ -21,7 +21,7 @@ from launcher.sandbox.hub_options import HubOptions
 from launcher.sandbox.identity import REFRESH_LIFETIME, Client, IdentityProvider
 from launcher.sandbox.processes import free_ports
 from launcher.sandbox.scheduler import JobState, Scheduler
-from launcher.sandbox.scheduler.choice import choose
+from launcher.sandbox.scheduler.choice import SchedulerMaker, choose
 from launcher.sandbox.scheduler.process import ProcessScheduler
 from launcher.sandbox.serving import log_to
 from launcher.sandbox.software import STAND_IN, stage
@@ -47,7 +47,8 @@ class Site:
 
     Args:
         state: An empty directory that other accounts may enter.
-        scheduler: `slurm`, `process`, or `auto`: Slurm where it is installed and answers.
+        scheduler: `slurm`, `process`, or `auto`: Slurm where it is installed and answers; or what makes
+            another one.
         accounting: Whether Slurm has accounting.
         port: The public port; 0 for any free one.
         token_lifetime: Seconds that an access token is good for.
@@ -58,6 +59,7 @@ class Site:
         more_clusters: Names of further clusters, with the keys in which their files differ from the first.
             Each has a FirecREST of its own, and a scheduler of its own unless that is Slurm.
         people: Who has an account.
+        own_users: Whether everybody is a unix user of their own, where this is root; else all are the caller.
         with_admin: Whether the first account is an admin of the hub.
         service_account: Whether the hub has credentials of its own for FirecREST, which may cancel any job.
         service_token_lifetime: Seconds that its access tokens are good for; None for as long as others'.
@@ -77,7 +79,7 @@ class Site:
         self,
         state: Path,
         *,
-        scheduler: str = "auto",
+        scheduler: str | SchedulerMaker = "auto",
         accounting: bool = False,
         port: int = 0,
         token_lifetime: float = 300.0,
@@ -87,6 +89,7 @@ class Site:
         changes: Mapping[str, object] | None = None,
         more_clusters: Mapping[str, Mapping[str, object]] | None = None,
         people: Sequence[str] = ("alice", "bob"),
+        own_users: bool = True,
         with_admin: bool = False,
         service_account: bool = False,
         service_token_lifetime: float | None = None,
@@ -108,6 +111,7 @@ class Site:
             for name, others in (more_clusters or {}).items()
         ]
         self._people = people
+        self._own_users = own_users
         self._with_admin = with_admin
         self._credentials = partial(
             Credentials,
@@ -166,7 +170,9 @@ class Site:
 
     async def _start(self, say: Callable[[str], None]) -> None:
         # A thread can't be cancelled: what it makes is waited for, then removed.
-        making = asyncio.ensure_future(asyncio.to_thread(Accounts.create, self.state, self._people))
+        making = asyncio.ensure_future(
+            asyncio.to_thread(Accounts.create, self.state, self._people, own_users=self._own_users)
+        )
         self._stops.append(partial(_remove, making))
         self.accounts = await asyncio.shield(making)
         self._make_scratch()

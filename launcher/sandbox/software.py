@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -36,11 +36,12 @@ _LAB_SETTINGS = """\
 """
 
 
-def stage(target: Path) -> Path:
+def stage(target: Path, more: Sequence[str] = ()) -> Path:
     """Copy the base install into a new virtual environment.
 
     Args:
         target: Its directory; must not exist.
+        more: Names of distributions that are to be there besides.
 
     Returns:
         The `launcher-singleuser` program in it; `STAND_IN` lies beside it.
@@ -54,7 +55,7 @@ def stage(target: Path) -> Path:
     (target / "bin").mkdir()
     (target / "bin/python").symlink_to(interpreter)
     (target / "pyvenv.cfg").write_text(f"home = {interpreter.parent}\ninclude-system-site-packages = false\n")
-    for source in _files():
+    for source in _files(more):
         copy = target / source.relative_to(sys.prefix)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if copy.parent == target / "bin":
@@ -74,10 +75,10 @@ def stage(target: Path) -> Path:
     return target / "bin/launcher-singleuser"
 
 
-def base_install() -> set[str]:
-    """Return the names of the distributions that a compute node needs."""
+def base_install(more: Sequence[str] = ()) -> set[str]:
+    """Return the names of the distributions that a compute node needs, and of more with what those need."""
     found: set[str] = set()
-    waiting = [(DISTRIBUTION, frozenset({""}))]
+    waiting = [(name, frozenset({""})) for name in (DISTRIBUTION, *more)]
     seen = set()
     while waiting:
         wanted = waiting.pop()
@@ -100,9 +101,9 @@ def base_install() -> set[str]:
     return found
 
 
-def _files() -> Iterator[Path]:
+def _files(more: Sequence[str]) -> Iterator[Path]:
     prefix = Path(sys.prefix)
-    for name in sorted(base_install()):
+    for name in sorted(base_install(more)):
         for entry in importlib.metadata.files(name) or []:
             source = Path(os.path.normpath(str(entry.locate())))
             if source.is_relative_to(prefix) and source.is_file() and source.suffix != ".pth":

@@ -61,12 +61,18 @@ def serve(session: Session) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     reporter.send(EventKind.READY, address=listener.address, port=listener.port)
     ended.get()
+    server.ended = True
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves on a socket that is already bound."""
+    """Serves on a socket that is already bound.
+
+    Attributes:
+        ended: Whether it answers nobody any more, as a JupyterLab whose event loop is over.
+    """
 
     daemon_threads = True
+    ended = False
 
     def __init__(self, answer: ClaimAnswer, listener: Listener, reporter: Reporter) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
@@ -85,6 +91,8 @@ class _Server(ThreadingHTTPServer):
 
     def finish_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Answer a connection, in its own thread: a slow handshake keeps nobody else waiting."""
+        if self.ended:
+            return
         encrypted = self._context.wrap_socket(request, server_side=True) if self._context else request
         super().finish_request(encrypted, client_address)
 

@@ -6,6 +6,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from launcher.singleuser.shortcuts import START
+
 MODULES: tuple[str, ...] = (
     "tornado.web",
     "zmq",
@@ -13,12 +15,12 @@ MODULES: tuple[str, ...] = (
     "jupyter_events",
     "nbformat",
     "jinja2",
-    "sqlalchemy.orm",
-    "alembic",
+    "aiohttp",
 )
 """Modules that read nothing from the environment that a hub may deliver: at the claim it is not yet known.
 
-Jupyter's own do, aiohttp reads the certificates to trust, prometheus_client everything.
+Jupyter's own do, and prometheus_client reads everything. aiohttp reads which certificates to trust, unless a
+trick has it do so later.
 """
 
 
@@ -34,8 +36,10 @@ class ImportAhead(threading.Thread):
         for module in MODULES:
             if not self._wanted:
                 return
+            if module == "aiohttp" and not START.has("certificates"):
+                continue
             try:
-                __import__(module)
+                START.take(module)
             except ImportError:
                 return
 

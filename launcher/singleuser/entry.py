@@ -23,6 +23,7 @@ from launcher.singleuser.mounts import check_mounted
 from launcher.singleuser.preflight import jupyterhub_version, preflight
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.session import Session
+from launcher.singleuser.shortcuts import START
 from launcher.singleuser.tls import Credentials, machine_authorities, trusting
 
 _HELP = """\
@@ -36,6 +37,7 @@ takes everything from its environment:
   LAUNCHER_HUB_URL        the hub's API, such as https://hub.example.org/hub/api
   LAUNCHER_HUB_CA         a file of certificates to trust there (default: those of the machine)
   LAUNCHER_CLAIM_TIMEOUT  seconds to go on asking a hub that does not answer (default: 120)
+  LAUNCHER_STOCK          what to start as JupyterLab itself does: `all`, or names in docs/admin/start-up.md
 
 Other spawners call the second in the place of jupyterhub-singleuser, with its options. Their environment
 holds JUPYTERHUB_API_TOKEN and the like. If they give no port, batchspawner or FirecRESTSpawner is told one.
@@ -96,6 +98,7 @@ def _run(arguments: list[str]) -> int:
     hub_url = os.environ.pop("LAUNCHER_HUB_URL", "")
     hub_ca = os.environ.pop("LAUNCHER_HUB_CA", "")
     timeout = os.environ.pop("LAUNCHER_CLAIM_TIMEOUT", "120")
+    stock = os.environ.pop("LAUNCHER_STOCK", "")
     if not drops_in and not (ticket and hub_url):
         raise UsageError(
             "This is the JupyterHub launcher's single-user server, and no hub has asked for it.",
@@ -106,7 +109,9 @@ def _run(arguments: list[str]) -> int:
     job = dict(os.environ)
     # For this Python alone: those of the user's programs know their own places.
     os.environ.update(machine_authorities(job, hub_ca))
+    START.begin(stock)
     with ExitStack() as stack:
+        stack.callback(START.over)
         ahead = stack.enter_context(ImportAhead())
         start = (
             _dropped_in(arguments, give_up_after)

@@ -25,10 +25,12 @@ from launcher.singleuser import vscode
 from launcher.singleuser.cgroup import Cgroup
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.session import Session
+from launcher.singleuser.shortcuts import START
 from launcher.singleuser.tls import VARIABLES
 
+START.jupyterlab()
 try:
-    import jupyterlab  # noqa: F401 - found missing here, not halfway through the start
+    import jupyterlab
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_core.utils import ensure_event_loop
     from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -178,6 +180,10 @@ class _NodeServer(EndingServer):
         # The session panel, which only sessions have.
         self.config.LabServerApp.setdefault("extra_labextensions_path", []).append(_LABEXTENSIONS)
         super().init_server_extensions()
+        for app in self.extension_manager.extension_apps.get("jupyterlab", ()):
+            if "extension_manager" not in app.config.LabApp and not _can_install():
+                # It would ask PyPI for extensions, and offer them.
+                app.extension_manager = "readonly"
 
     def init_configurables(self) -> None:
         """Set up kernels and terminals; open in the start directory, unless it lies outside of the root."""
@@ -224,6 +230,7 @@ class _NodeServer(EndingServer):
         listener.socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self.http_server.add_socket(listener.socket)
         self.io_loop.add_callback(self.countdown.run)
+        START.over()
         self.session.reporter.send(EventKind.READY, address=listener.address, port=listener.port)
         return True
 
@@ -262,6 +269,11 @@ def serve(session: Session) -> None:
     except Exception as error:  # noqa: BLE001 - whatever an extension or a configuration raises
         traceback.print_exc()
         raise _not_started(f"{type(error).__name__}: {error}") from None
+
+
+def _can_install() -> bool:
+    """Tell whether packages can be installed where JupyterLab is, as they can't in an image."""
+    return os.access(os.path.dirname(os.path.dirname(jupyterlab.__file__)), os.W_OK)
 
 
 def _not_started(why: str) -> ServerFailed:

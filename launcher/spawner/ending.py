@@ -82,15 +82,16 @@ async def _job_is_over(launch: Launch, jobs: Jobs, log: Logger | LoggerAdapter[A
     """Wait until the job is known to be over, or its time is in any case; cancel it."""
     record, pause = launch.record, _FIRST_PAUSE
     longest = 60 * max(partition.time_limit for partition in jobs.cluster.partitions)
-    none_found = cancelled = 0
-    while none_found < _NONE_FOUND and time.time() < record.ticket_expires + longest:
+    none_found, cancelled = 0, False
+    while time.time() < record.ticket_expires + longest:
         try:
             record.job_id = record.job_id or await jobs.find(record.launch_id)
-            if record.job_id and await _over(launch, jobs, again=cancelled > 0):
-                return
-            cancelled += bool(record.job_id)
             none_found += not record.job_id
-            launch.ending_problem = None
+            if none_found == _NONE_FOUND or (record.job_id and await _over(launch, jobs, again=cancelled)):
+                return
+            cancelled = cancelled or bool(record.job_id)
+            if launch.ending_problem:  # what comes next need not wait as long as an outage was
+                pause, launch.ending_problem = _FIRST_PAUSE, None
         except LauncherError as error:
             if launch.script_ended:
                 return  # the script itself has said so

@@ -127,6 +127,8 @@ class Launch:
         PHASE_SECONDS.labels(self.record.cluster, self.record.phase.value).observe(now - self._phase_since)
         self._phase_since = now
         self.record.phase = phase
+        # One that ends is taken up by nobody: its user may have stopped it, or asked for another one, before.
+        self.awaited = self.awaited and self.wanted
         self.touch()
 
     def say(self, percent: int, text: str) -> None:

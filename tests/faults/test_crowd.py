@@ -20,7 +20,6 @@ from support import eventually
 from launcher.check.browser import Browser
 from launcher.protocol import Claim, Event, EventKind, ScriptExit, encode, new_nonce, sign
 from launcher.sandbox.gateway import Answer
-from launcher.sandbox.hub import Hub
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,13 +32,11 @@ BLINK = 0.05
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def site():
     """A site with many users, whose hub notes the long steps of its event loop."""
-    environment = Hub._environment
     watch = {"PYTHONPATH": str(Path(__file__).with_name("loop_watch"))}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Hub, "_environment", lambda hub: environment(hub) | watch)
-        async with fault_site.running(people=(*PEOPLE, *MANY), token_lifetime=300) as site:
-            site.answers_since = time.time()
-            yield site
+    people = (*PEOPLE, *MANY)
+    async with fault_site.running(people=people, token_lifetime=300, environment=watch) as site:
+        site.answers_since = time.time()
+        yield site
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -99,6 +99,15 @@ async def running(users):
         await scheduler.stop()
 
 
+async def test_it_has_room_for_as_many_jobs_as_it_is_told(users):
+    scheduler = SlurmScheduler(users.state, [users.alice], slots=24)
+    await scheduler.start()
+    try:
+        assert sum(node.cpus for node in await scheduler.nodes()) == 24
+    finally:
+        await scheduler.stop()
+
+
 def listeners(names: str) -> list[str]:
     """Addresses on which programs of these names listen to TCP."""
     found = subprocess.run(["ss", "-Hltnp"], check=True, capture_output=True, text=True).stdout

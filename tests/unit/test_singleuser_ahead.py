@@ -13,7 +13,7 @@ from launcher.singleuser.ahead import MODULES, ImportAhead
 # What the batch script, the node or Python itself decides on, or what nobody sets.
 ALLOWED = re.compile(
     r"HOME|PATH|LANG|LC_\w+|TERM|_?PYTHON\w*|PYZMQ_BACKEND|\w+_NO_EXTENSIONS?|TORNADO_EXTENSION|"
-    r"TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR"
+    r"TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR|SSLKEYLOGFILE"
 )
 
 # Reads in C are not seen: of those, only OpenSSL's of the certificates to trust matters.
@@ -30,20 +30,23 @@ for name in ("__getitem__", "__contains__", "__iter__"):
 trust = ssl.SSLContext.set_default_verify_paths
 ssl.SSLContext.set_default_verify_paths = lambda self: (reads.add("SSL_CERT_FILE"), trust(self))
 from launcher.singleuser.ahead import ImportAhead
+from launcher.singleuser.shortcuts import START
+START.begin(sys.argv[1])
 with ImportAhead() as ahead:
     ahead.join()
 print(json.dumps([sorted(reads), sorted({name.partition(".")[0] for name in sys.modules})]))
 """
 
 
-def python(code):
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+def python(code, *arguments):
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
     return json.loads(ended.stdout)
 
 
-@pytest.fixture(scope="module")
-def recorded():
-    return python(RECORDER)
+@pytest.fixture(scope="module", params=["", "all"])
+def recorded(request):
+    """Return what is read and imported, with all tricks and with none."""
+    return python(RECORDER, request.param)
 
 
 def test_they_read_no_variable_that_a_hub_delivers(recorded):
@@ -62,6 +65,12 @@ def test_nothing_of_jupyters_own_is_among_them(recorded):
         "jupyterlab_server",
     }
     assert own & set(imported) == set()
+
+
+def test_what_a_start_does_without_is_not_among_them():
+    _, imported = python(RECORDER, "")
+    assert "aiohttp" in imported
+    assert {"sqlalchemy", "alembic", "rfc3987_syntax", "requests", "IPython"} & set(imported) == set()
 
 
 def test_each_is_imported_in_any_case():

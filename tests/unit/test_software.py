@@ -33,12 +33,15 @@ class TestBaseInstall:
         }
         assert not base_install() & others
 
+    def test_what_is_wanted_besides_comes_with_what_that_needs(self):
+        assert base_install(["oauthenticator"]) - base_install() >= {"oauthenticator", "pyjwt"}
+
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory):
     """A copy with few packages: copying all takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "base_install", lambda: {"firecrest-launcher", "click", "jupyter-core"})
+        patch.setattr(module, "base_install", lambda _: {"firecrest-launcher", "click", "jupyter-core"})
         target = tmp_path_factory.mktemp("site") / "software"
         return target, stage(target)
 

@@ -357,6 +357,20 @@ class TestASubmitUnderWay:
         assert virtual_time.elapsed > 10
         assert slurm.calls["jobs"] <= 5
 
+    async def test_after_an_outage_it_is_looked_for_no_longer_than_else(self, slurm, virtual_time):
+        end = Ending(slurm)
+        slurm.errors["jobs"] = LATE
+        task = end.begin()
+        while slurm.calls["jobs"] < 6:
+            await asyncio.sleep(1)
+        slurm.errors.clear()
+        while slurm.calls["jobs"] < 7:
+            await asyncio.sleep(1)
+        answered = virtual_time.elapsed
+        await over(task, 600)
+        assert slurm.calls["jobs"] == 10
+        assert virtual_time.elapsed - answered < 20
+
     async def test_an_error_is_not_taken_for_not_found(self, slurm):
         end = Ending(slurm)
         slurm.add(script(end.launch))

@@ -198,6 +198,12 @@ class TestWanted:
         launch.awaited = True
         assert launch.wanted == (phase not in (Phase.ENDING, Phase.GONE))
 
+    @pytest.mark.parametrize("phase", [each for each in Phase if each is not Phase.SUBMITTING])
+    def test_once_it_ends_the_hub_takes_it_up_no_more(self, launch, phase):
+        launch.awaited = True
+        launch.enter(phase)
+        assert launch.awaited == (phase not in (Phase.ENDING, Phase.GONE))
+
 
 class TestWhatHappened:
     def test_an_event_proves_life(self, launch):

@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 
 from launcher.sandbox.identity.clients import (
+    SCOPES,
     AuthorizationRequest,
     Client,
     Clients,
@@ -82,6 +83,13 @@ class Authority:
         grant = _Grant(request, session, "authorization_code", _credential(grant_id), now + CODE_LIFETIME)
         self._grants[grant_id] = grant
         return grant.credential
+
+    def logged_in(self, client: Client, session: Session) -> dict[str, Any]:
+        """Return the tokens that a client has of somebody who has just logged in, without their browser."""
+        request = AuthorizationRequest(client, client.redirect_uris[0], SCOPES, "", None, frozenset(), None)
+        grant_id = secrets.token_urlsafe(16)
+        grant = self._grants[grant_id] = _Grant(request, session, "refresh_token", "", 0.0)
+        return self._continued(grant_id, grant, SCOPES)
 
     def tokens(self, form: Mapping[str, str], authorization: str = "") -> dict[str, Any]:
         """Answer a token request (RFC 6749 §5.1).

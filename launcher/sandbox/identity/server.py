@@ -15,7 +15,7 @@ from launcher.sandbox.identity.clients import Client, Clients
 from launcher.sandbox.identity.faults import Faults
 from launcher.sandbox.identity.handlers import Parts, application
 from launcher.sandbox.identity.keys import SigningKey
-from launcher.sandbox.identity.sessions import Sessions
+from launcher.sandbox.identity.sessions import Session, Sessions
 from launcher.sandbox.serving import Handling, hang_up
 
 _ADDRESS = "127.0.0.1"
@@ -116,6 +116,13 @@ class IdentityProvider:
             refresh_lifetime=refresh_lifetime,
             clock=self._clock,
         )
+
+    def log_in(self, user: str, client_id: str) -> dict[str, Any]:
+        """Return the tokens that a client has of somebody who has just logged in, without their browser."""
+        assert self._authority
+        client = self._clients.named({"client_id": client_id}, "")
+        assert client
+        return self._authority.logged_in(client, Session(user, self._clock()))
 
     def expire_refresh_tokens(self, user: str | None = None) -> None:
         """End the time of the refresh tokens of a user, or of all; access tokens stay good."""

@@ -19,7 +19,7 @@ from launcher.sandbox.scheduler.model import (
     SubmitRefused,
 )
 from launcher.sandbox.scheduler.slurm_accounting import Rows, merge, projects_of, registrations
-from launcher.sandbox.scheduler.slurm_conf import CLUSTER, KILL_WAIT, NODES
+from launcher.sandbox.scheduler.slurm_conf import CLUSTER, KILL_WAIT, NODES, SLOTS
 from launcher.sandbox.scheduler.slurm_daemons import SlurmDaemons
 from launcher.sandbox.scheduler.slurm_operator import SlurmOperator
 from launcher.sandbox.scheduler.slurm_text import (
@@ -49,6 +49,7 @@ class SlurmScheduler:
         partitions: Their names, the default one first, and the longest job of each in seconds.
         accounting: Whether slurmdbd keeps accounts and jobs. Then jobs are shown as FirecREST has them from
             sacct, slurmdbd must answer for it, and Slurm refuses accounts that somebody does not have.
+        slots: How many jobs run at once, at least.
 
     Attributes:
         operator: What whoever runs this Slurm can do to it.
@@ -65,11 +66,12 @@ class SlurmScheduler:
         partitions: Mapping[str, int] = PARTITIONS,
         *,
         accounting: bool = False,
+        slots: int = SLOTS,
     ) -> None:
         self.version = ""
         self._accounts = list(accounts)
         self._accounting = accounting
-        self._daemons = SlurmDaemons(state / "slurm", partitions, accounting=accounting)
+        self._daemons = SlurmDaemons(state / "slurm", partitions, accounting=accounting, slots=slots)
         self.operator = SlurmOperator(self._daemons, self._ask)
         self._scripts: dict[str, str] = {}
         self._cancelled_by: dict[str, int] = {}

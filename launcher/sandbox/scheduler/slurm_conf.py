@@ -1,5 +1,6 @@
 """The configuration of the sandbox's own Slurm, and the host that its daemons believe to run on."""
 
+import math
 import os
 import random
 import socket
@@ -14,7 +15,8 @@ from launcher.sandbox.unix_users import caller, program
 CLUSTER = "sandbox"
 NODES = ("nid001", "nid002")
 KILL_WAIT = 10
-_JOBS_PER_NODE = 4
+SLOTS = 8
+"""Jobs that run at once, on all nodes, if nobody wants another number."""
 _PORTS = (20000, 32000)
 """Below those that the kernel gives to connections."""
 _CONFIGURATION = """\
@@ -125,7 +127,7 @@ def find_host() -> Host:
 
 
 def write_configuration(
-    directory: Path, host: Host, partitions: Mapping[str, int], *, accounting: bool
+    directory: Path, host: Host, partitions: Mapping[str, int], *, accounting: bool, slots: int = SLOTS
 ) -> None:
     """Write slurm.conf(5), with free ports, slurmdbd.conf(5), and the epilog.
 
@@ -134,6 +136,7 @@ def write_configuration(
         host: Where the daemons run.
         partitions: Their names, the default one first, and the longest job of each in seconds.
         accounting: Whether slurmdbd runs.
+        slots: How many jobs run at once, at least.
     """
     epilog = directory / "etc/epilog"
     epilog.write_text(_EPILOG.format(directory=directory), encoding="utf-8")
@@ -151,7 +154,7 @@ def write_configuration(
         "kill_wait": KILL_WAIT,
     }
     text = _CONFIGURATION + (_WITH_ACCOUNTING if accounting else _WITHOUT_ACCOUNTING)
-    lines = [*_nodes(host, address, node_ports), *_partitions(partitions), ""]
+    lines = [*_nodes(host, address, node_ports, slots), *_partitions(partitions), ""]
     slurm = directory / "etc/slurm.conf"
     slurm.write_text(text.format_map(values) + "\n".join(lines), encoding="utf-8")
     if accounting:
@@ -160,9 +163,10 @@ def write_configuration(
         slurmdbd.write_text(_ACCOUNTING.format_map(values), encoding="utf-8")
 
 
-def _nodes(host: Host, address: str, ports: Sequence[int]) -> list[str]:
+def _nodes(host: Host, address: str, ports: Sequence[int], slots: int) -> list[str]:
+    cpus = math.ceil(slots / len(ports))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-    node = f"NodeHostname={host.name} NodeAddr={address} CPUs={_JOBS_PER_NODE} RealMemory={memory}"
+    node = f"NodeHostname={host.name} NodeAddr={address} CPUs={cpus} RealMemory={memory}"
     return [f"NodeName={name} Port={port} {node}" for name, port in zip(NODES, ports, strict=True)]
 
 

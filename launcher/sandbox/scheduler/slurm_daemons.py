@@ -19,7 +19,14 @@ from launcher.errors import MissingPart, SandboxError
 from launcher.sandbox.scheduler import slurm_database
 from launcher.sandbox.scheduler.kept import Kept
 from launcher.sandbox.scheduler.model import PARTITIONS
-from launcher.sandbox.scheduler.slurm_conf import KILL_WAIT, NODES, Host, find_host, write_configuration
+from launcher.sandbox.scheduler.slurm_conf import (
+    KILL_WAIT,
+    NODES,
+    SLOTS,
+    Host,
+    find_host,
+    write_configuration,
+)
 from launcher.sandbox.unix_users import program
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "sinfo", "squeue")
@@ -55,16 +62,23 @@ class SlurmDaemons:
         directory: Where all that is theirs goes; the accounts can pass what it lies in.
         partitions: Their names, the default one first, and the longest job of each in seconds.
         accounting: Whether there is accounting.
+        slots: How many jobs run at once, at least.
 
     Attributes:
         environment: What Slurm's commands need in theirs to find this Slurm.
     """
 
     def __init__(
-        self, directory: Path, partitions: Mapping[str, int] = PARTITIONS, *, accounting: bool = False
+        self,
+        directory: Path,
+        partitions: Mapping[str, int] = PARTITIONS,
+        *,
+        accounting: bool = False,
+        slots: int = SLOTS,
     ) -> None:
         self._partitions = partitions
         self._accounting = accounting
+        self._slots = slots
         self._directory = directory.absolute()
         self.environment: Mapping[str, str] = {"SLURM_CONF": str(self._directory / "etc/slurm.conf")}
         self._commands: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {}
@@ -222,7 +236,9 @@ class SlurmDaemons:
         key = self._directory / "munge/key"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(128))
-        write_configuration(self._directory, host, self._partitions, accounting=self._accounting)
+        write_configuration(
+            self._directory, host, self._partitions, accounting=self._accounting, slots=self._slots
+        )
         if self._accounting:
             slurm_database.make(self._database)
 

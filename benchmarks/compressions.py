@@ -1,25 +1,28 @@
-"""Ways of compressing an image: what each costs when it is made, and when it is used."""
+"""Ways of compressing the tools image: what each costs when it is made, and when it is used."""
 
 from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.benchmark import Benchmark
 from benchmarks.images import building, starting
-from benchmarks.images.places import Place, State, alternating
-from benchmarks.images.server import Node
+from benchmarks.images.alternating import alternating
 from benchmarks.images.starting import Names
+from benchmarks.images.tools import keep, tools
+from benchmarks.node.places import Place, State
+from benchmarks.node.starts import Node, node
+from benchmarks.node.work import BELOW, RUNS, workplace
+from benchmarks.page import table
 from benchmarks.results import Result
 from launcher.builder import squashfs
 
 SIZE, PACKING = "Tools image by compression", "Packing of the tools image by compression"
 STATES = (State.ANEW, State.COLD)
 """What is in memory at the starts that are compared: otherwise no compression matters."""
-
-_PLAIN = ("-no-xattrs", "-no-hardlinks", "-noappend", "-no-recovery", "-no-progress", "-quiet")
 
 
 class Way(NamedTuple):
@@ -84,7 +87,7 @@ def packed(tree: Path, work: Path, mount: str) -> tuple[dict[str, Place], list[R
         image = work / f"{number}.squashfs"
         began = time.monotonic()
         subprocess.run(
-            ["mksquashfs", str(tree), str(image), *_PLAIN, *way.options],
+            ["mksquashfs", str(tree), str(image), *squashfs.PLAIN, "-no-hardlinks", *way.options],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -107,3 +110,42 @@ def _beside(name: str, values: dict[str, float], unit: str) -> Result:
     others = dict(values)
     own = others.pop(default().name)
     return Result(name, own, unit, (own, own), peers=others)
+
+
+def measured(runs: int, below: Path) -> Iterator[list[Result]]:
+    """Yield figures, as they are known.
+
+    Args:
+        runs: Starts of each kind.
+        below: A directory on the disk that is measured.
+    """
+    with workplace(below) as work:
+        tree, _ = tools(keep())
+        places, results = packed(tree.path, work, tree.mount)
+        yield results
+        with node(work / "home") as here:
+            yield started(here, places, runs)
+
+
+def shown(results: Mapping[str, Result]) -> str:
+    """Return the table of all ways.
+
+    Args:
+        results: By their names.
+    """
+    columns = {"MB": SIZE, "packed in, s": PACKING}
+    for state in STATES:
+        heads = (f"{state}: s", f"{state}: processor s", f"{state}: MB read")
+        columns |= dict(zip(heads, names(state), strict=True))
+    own = default().name
+    rows = []
+    for way in WAYS:
+        cells = [f"**{way.name}**" if way.name == own else way.name]
+        for name in columns.values():
+            each = results[name]
+            cells.append(f"{each.value if way.name == own else each.peers[way.name]:g}")
+        rows.append(cells)
+    return table(["", *columns], rows)
+
+
+BENCHMARK = Benchmark("compressions", 8, measured, shown, options=(RUNS, BELOW), usual=False)

@@ -1,0 +1,125 @@
+"""The arithmetic: from counts to results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from benchmarks.results import Result, at_least, at_most
+
+SIZES = (1, 10, 100, 1000)
+QUEUES = (0, 10, 25)
+"""Seconds for which the job of a launch waits that starts within 30 s."""
+QUEUE = 90.0
+"""Seconds for which the jobs of all launch that press Start together."""
+
+PEER = "FirecRESTSpawner's loop"
+PER_LAUNCH, PER_MINUTE = 6, 2
+FEWER = 50
+"""How many times fewer requests there must be than the peer's, of so many servers:"""
+FEWER_OF = 100
+FLAT = 1.25
+"""How many times as much as alone a launch may cost among most; who presses Start first waits longer."""
+
+
+class Who(StrEnum):
+    """With whose tokens the hub looks at jobs."""
+
+    SERVICE = "service account"
+    USERS = "users' tokens"
+
+
+class Count(NamedTuple):
+    """Requests.
+
+    Attributes:
+        requests: To FirecREST.
+        tokens: To the identity provider, for tokens.
+    """
+
+    requests: float
+    tokens: float
+
+    def of(self, parts: float) -> Count:
+        """Return one of so many equal parts."""
+        return Count(self.requests / parts, self.tokens / parts)
+
+
+class Spent(NamedTuple):
+    """What a number of servers cost.
+
+    Attributes:
+        launches: From Start to ready, of all.
+        hour: While they run for an hour, of all.
+    """
+
+    launches: Count
+    hour: Count
+
+    @property
+    def requests(self) -> float:
+        """All requests to FirecREST."""
+        return self.launches.requests + self.hour.requests
+
+
+PARTS = {1: 1.0, 10: 1.0, 100: 1.0, 1000: 1 / 20}
+"""Number of servers → for which part of their queue the peer's loop is counted: all are 220,000 requests."""
+
+
+def whole(begun: Count, waiting: Count, ended: Count, part: float) -> Count:
+    """Return what launches cost.
+
+    Args:
+        begun: Until all have submitted.
+        waiting: While all wait for a part of the queue.
+        ended: From when jobs run.
+        part: Which part that is.
+    """
+    return Count(
+        *(first + some / part + last for first, some, last in zip(begun, waiting, ended, strict=True))
+    )
+
+
+def alone(queue: float, who: Who) -> str:
+    """Return what the result of a launch is called whose job waits so many seconds."""
+    return f"A launch whose job waits {queue:g} s, {who}"
+
+
+def names(size: int, who: Who) -> dict[str, str]:
+    """Return what the results of so many servers are called."""
+    among = f"among {size:,}, {who}"
+    waiting = f"1 launch waiting, {who}" if size == 1 else f"{size:,} launches waiting, {who}"
+    return {
+        "waiting": waiting,
+        "lives": f"Tokens, {waiting}",
+        "launch": f"A launch {among}",
+        "tokens": f"Tokens for a launch {among}",
+        "hour": f"An hour of a server {among}",
+        "fewer": f"A launch and an hour {among}: times fewer than {PEER}",
+    }
+
+
+def compared(who: Who, ours: Mapping[int, Spent], peer: Mapping[int, Spent]) -> Iterator[Result]:
+    """Yield what launches and servers of each number cost, beside the peer's.
+
+    Args:
+        who: With whose tokens.
+        ours: Number of servers → what they cost.
+        peer: The same of the peer.
+    """
+    for size, spent in ours.items():
+        called, other = names(size, who), peer[size]
+        rows = [
+            ("launch", spent.launches.requests, other.launches.requests, "FirecREST requests", None),
+            ("tokens", spent.launches.tokens, other.launches.tokens, "token requests", None),
+            ("hour", spent.hour.requests, other.hour.requests, "FirecREST requests", at_most(0)),
+        ]
+        for key, own, their, unit, target in rows:
+            yield Result.of(called[key], [own / size], unit, target, peers={PEER: [their / size]})
+        target = at_least(FEWER) if size == FEWER_OF else None
+        yield Result.ratio(called["fewer"], [other.requests], [spent.requests], target)
+    alone, most = (ours[size].launches.of(size).requests for size in (min(ours), max(ours)))
+    yield Result.ratio(
+        f"A launch among {max(ours):,} against one alone, {who}", [most], [alone], at_most(FLAT)
+    )

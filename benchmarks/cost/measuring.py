@@ -1,0 +1,201 @@
+"""What our launches and servers cost, on several sites at the same time, beside the peer's."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from benchmarks.cost import peer
+from benchmarks.cost.figures import (
+    PEER,
+    PER_LAUNCH,
+    PER_MINUTE,
+    QUEUE,
+    QUEUES,
+    SIZES,
+    Count,
+    Spent,
+    Who,
+    alone,
+    compared,
+    names,
+)
+from benchmarks.people import Person, Town, town
+from benchmarks.results import Result, by_name, rounded
+from launcher.check.signals import ended_by_signals
+from launcher.firecrest.tokens import RENEW_BEFORE
+
+_FIRST = 30.0
+"""Seconds after which a launch that still waits is past its first half minute."""
+_TOKEN_LIFETIME = 125.0
+_LOOKS = 12
+"""How often a hub looks in an hour whether a server lives."""
+_POLL_EVERY = 3
+"""Seconds between two of these looks here, where otherwise it is 300."""
+_LOOK_EVERY = 15.0
+_WITH_BROWSERS = 100
+"""Most people who have browsers."""
+
+
+class Site:
+    """Counts on one site.
+
+    Args:
+        town: The site.
+        who: Whose tokens it has.
+    """
+
+    def __init__(self, town: Town, who: Who) -> None:
+        self._town = town
+        self._who = who
+
+    async def alone(self, person: Person, queue: int, ready: int) -> Result:
+        """Count from the form to a server that is ready, and goes on.
+
+        Args:
+            person: Who starts it.
+            queue: Seconds for which the job waits.
+            ready: How many servers there are already.
+        """
+        before, began = self._town.requests, time.monotonic()
+        self._town.slots = ready + (not queue)
+        starting = asyncio.create_task(person.press_start())
+        while not await self._town.has_job(person):  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(queue)
+        self._town.slots = ready + 1
+        await starting
+        await person.until_ready()
+        # A machine that is too slow for the half minute has the further minutes that it took.
+        further = math.ceil(max(0.0, time.monotonic() - began - 30) / 60)
+        count = (self._town.requests - before).total()
+        return Result.worst(
+            alone(queue, self._who), [count], "FirecREST requests", PER_LAUNCH + PER_MINUTE * further
+        )
+
+    async def together(self, people: Sequence[Person], ready: int) -> tuple[Spent, list[Result]]:
+        """Count what people cost who press Start at once: while they wait, and while their servers run.
+
+        Args:
+            people: They.
+            ready: How many servers there are already.
+        """
+        called = names(len(people), self._who)
+        clock = asyncio.get_running_loop().time
+        before, tokens, begin = self._town.requests, self._town.token_requests, clock()
+        self._town.slots = ready
+        await asyncio.gather(*(person.press_start() for person in people))
+        began = clock()
+        async with asyncio.TaskGroup() as group:
+            looking = [group.create_task(_look(person)) for person in people]
+            await asyncio.sleep(_FIRST)
+            minute = self._town.requests
+            await asyncio.sleep(60)
+            minute = self._town.requests - minute
+            await asyncio.sleep(began + QUEUE - clock())
+            for task in looking:
+                task.cancel()
+        self._town.slots = ready + len(people)
+        await asyncio.gather(*(person.until_ready() for person in people))
+        asked, renewed = self._town.requests - before, self._town.token_requests - tokens
+        lives = _lives(clock() - begin)
+        hour, renewed_then = await self._hour(ready + len(people))
+        seen = [minute.total()] if self._who is Who.SERVICE else _by_person(minute, people)
+        unit = "FirecREST requests a minute" + ("" if self._who is Who.SERVICE else " and user")
+        results = [
+            Result.worst(called["waiting"], seen, unit, PER_MINUTE),
+            Result.worst(
+                called["lives"],
+                [rounded(count / lives) for count in renewed.values()] or [0.0],
+                "token requests a token's life",
+                1,
+            ),
+        ]
+        launches = Count(asked.total(), renewed.total())
+        return Spent(launches, Count(hour.total(), renewed_then.total())), results
+
+    async def _hour(self, servers: int) -> tuple[Counter[str], Counter[str]]:
+        """Count until the hub has looked at its servers as often as in an hour."""
+        before, tokens, looks = self._town.requests, self._town.token_requests, await self._town.verdicts()
+        while await self._town.verdicts() - looks < _LOOKS * servers:  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(1)
+        return self._town.requests - before, self._town.token_requests - tokens
+
+
+def _lives(seconds: float) -> int:
+    """Return how many tokens, one after the other, last so long; they tell their ends in whole seconds."""
+    return math.ceil(seconds / (_TOKEN_LIFETIME - RENEW_BEFORE - 1))
+
+
+def _by_person(count: Counter[str], people: Sequence[Person]) -> list[int]:
+    return [count[person.name] for person in people]
+
+
+async def _look(person: Person) -> None:
+    while True:
+        await person.look()
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _site(who: Who, size: int) -> tuple[Spent, list[Result]]:
+    """Return what so many cost on a site of their own; where it is one, others come before."""
+    before = QUEUES if size == 1 else ()
+    async with town(
+        f"{who[0]}{size}p",
+        len(before) + size,
+        service_account=who is Who.SERVICE,
+        token_lifetime=_TOKEN_LIFETIME,
+        poll_interval=_POLL_EVERY,
+        browsers=size <= _WITH_BROWSERS,
+    ) as place:
+        site, people = Site(place, who), iter(place.people)
+        first = [
+            await site.alone(next(people), seconds, ready=number) for number, seconds in enumerate(before)
+        ]
+        spent, results = await site.together([*people], ready=len(before))
+        return spent, first + results
+
+
+@contextmanager
+def _elsewhere() -> Iterator[Connection]:
+    """Count the peer's requests in a process of its own; yield what tells them."""
+    context = multiprocessing.get_context("spawn")
+    telling, told = context.Pipe(duplex=False)
+    process = context.Process(target=peer.tell, args=(told,), daemon=True)
+    process.start()
+    told.close()
+    try:
+        yield telling
+    finally:
+        process.terminate()
+        process.join()
+
+
+async def measured() -> list[Result]:
+    """Return all results."""
+    sizes = {Who.SERVICE: SIZES, Who.USERS: [size for size in SIZES if size <= _WITH_BROWSERS]}
+    with ended_by_signals(), _elsewhere() as counting:
+        async with asyncio.TaskGroup() as group:
+            runs = {
+                (who, size): group.create_task(_site(who, size))
+                for who in Who
+                for size in reversed(sizes[who])
+            }
+        launches, servers = await asyncio.to_thread(counting.recv)
+    results: list[Result] = []
+    for who in Who:
+        found = {size: runs[who, size].result() for size in sizes[who]}
+        told = by_name(result for _, some in found.values() for result in some)
+        for seconds in QUEUES:
+            name = alone(seconds, who)
+            told[name] = replace(told[name], peers={PEER: launches[seconds].requests})
+        results += told.values()
+        results += compared(who, {size: spent for size, (spent, _) in found.items()}, servers)
+    return results

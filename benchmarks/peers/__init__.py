@@ -1,0 +1,1 @@
+"""What others do, written or configured to be measured beside the launcher."""
