@@ -6,6 +6,7 @@ All figures are counts, and the same on a slow machine. `docs/performance.md` sa
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 
 from benchmarks.benchmark import Benchmark
@@ -15,7 +16,10 @@ from benchmarks.results import Result
 
 
 def _measured() -> Iterator[list[Result]]:
-    yield asyncio.run(measured())
+    try:
+        yield asyncio.run(measured())
+    except asyncio.CancelledError:
+        sys.exit(130)  # by a signal
 
 
 BENCHMARK = Benchmark("cost", minutes=4, measured=_measured, shown=shown, plotted=plotted)

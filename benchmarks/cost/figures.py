@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from benchmarks.results import Result, at_least, at_most
+from benchmarks.results import Result, at_least, at_most, rounded
 
 SIZES = (1, 10, 100, 1000)
 QUEUES = (0, 10, 25)
@@ -62,6 +62,25 @@ class Spent(NamedTuple):
         """All requests to FirecREST."""
         return self.launches.requests + self.hour.requests
 
+    @property
+    def tokens(self) -> float:
+        """All requests for tokens."""
+        return self.launches.tokens + self.hour.tokens
+
+
+class Seen(NamedTuple):
+    """What was counted of people who press Start together.
+
+    Attributes:
+        spent: What they cost.
+        minutes: Requests to FirecREST in a minute in which all wait: of all, or of each user.
+        tokens: Token requests in a token's life, of each identity.
+    """
+
+    spent: Spent
+    minutes: list[int]
+    tokens: list[float]
+
 
 PARTS = {1: 1.0, 10: 1.0, 100: 1.0, 1000: 1 / 20}
 """Number of servers → for which part of their queue the peer's loop is counted: all are 220,000 requests."""
@@ -86,18 +105,38 @@ def alone(queue: float, who: Who) -> str:
     return f"A launch whose job waits {queue:g} s, {who}"
 
 
+def waiting(who: Who) -> str:
+    """Return what the result of launches is called that wait."""
+    return f"Launches waiting, {who}"
+
+
+def lives(who: Who) -> str:
+    """Return what the result of tokens is called that launches need while they wait."""
+    return f"Tokens of launches waiting, {who}"
+
+
 def names(size: int, who: Who) -> dict[str, str]:
     """Return what the results of so many servers are called."""
     among = f"among {size:,}, {who}"
-    waiting = f"1 launch waiting, {who}" if size == 1 else f"{size:,} launches waiting, {who}"
     return {
-        "waiting": waiting,
-        "lives": f"Tokens, {waiting}",
         "launch": f"A launch {among}",
-        "tokens": f"Tokens for a launch {among}",
+        "tokens": f"Tokens for a launch and an hour {among}",
         "hour": f"An hour of a server {among}",
         "fewer": f"A launch and an hour {among}: times fewer than {PEER}",
     }
+
+
+def bounded(who: Who, minutes: Sequence[float], tokens: Sequence[float]) -> Iterator[Result]:
+    """Yield what must never be more, however many wait.
+
+    Args:
+        who: With whose tokens.
+        minutes: Requests to FirecREST in a minute: of all, or of each user.
+        tokens: Token requests in a token's life, of each identity.
+    """
+    each = "" if who is Who.SERVICE else " and user"
+    yield Result.worst(waiting(who), minutes, f"FirecREST requests a minute{each}", PER_MINUTE)
+    yield Result.worst(lives(who), [rounded(count) for count in tokens], "token requests a token's life", 1)
 
 
 def compared(who: Who, ours: Mapping[int, Spent], peer: Mapping[int, Spent]) -> Iterator[Result]:
@@ -112,7 +151,7 @@ def compared(who: Who, ours: Mapping[int, Spent], peer: Mapping[int, Spent]) -> 
         called, other = names(size, who), peer[size]
         rows = [
             ("launch", spent.launches.requests, other.launches.requests, "FirecREST requests", None),
-            ("tokens", spent.launches.tokens, other.launches.tokens, "token requests", None),
+            ("tokens", spent.tokens, other.tokens, "token requests", None),
             ("hour", spent.hour.requests, other.hour.requests, "FirecREST requests", at_most(0)),
         ]
         for key, own, their, unit, target in rows:

@@ -21,14 +21,15 @@ from benchmarks.cost.figures import (
     QUEUES,
     SIZES,
     Count,
+    Seen,
     Spent,
     Who,
     alone,
+    bounded,
     compared,
-    names,
 )
 from benchmarks.people import Person, Town, town
-from benchmarks.results import Result, by_name, rounded
+from benchmarks.results import Result
 from launcher.check.signals import ended_by_signals
 from launcher.firecrest.tokens import RENEW_BEFORE
 
@@ -80,14 +81,13 @@ class Site:
             alone(queue, self._who), [count], "FirecREST requests", PER_LAUNCH + PER_MINUTE * further
         )
 
-    async def together(self, people: Sequence[Person], ready: int) -> tuple[Spent, list[Result]]:
+    async def together(self, people: Sequence[Person], ready: int) -> Seen:
         """Count what people cost who press Start at once: while they wait, and while their servers run.
 
         Args:
             people: They.
             ready: How many servers there are already.
         """
-        called = names(len(people), self._who)
         clock = asyncio.get_running_loop().time
         before, tokens, begin = self._town.requests, self._town.token_requests, clock()
         self._town.slots = ready
@@ -107,19 +107,10 @@ class Site:
         asked, renewed = self._town.requests - before, self._town.token_requests - tokens
         lives = _lives(clock() - begin)
         hour, renewed_then = await self._hour(ready + len(people))
-        seen = [minute.total()] if self._who is Who.SERVICE else _by_person(minute, people)
-        unit = "FirecREST requests a minute" + ("" if self._who is Who.SERVICE else " and user")
-        results = [
-            Result.worst(called["waiting"], seen, unit, PER_MINUTE),
-            Result.worst(
-                called["lives"],
-                [rounded(count / lives) for count in renewed.values()] or [0.0],
-                "token requests a token's life",
-                1,
-            ),
-        ]
-        launches = Count(asked.total(), renewed.total())
-        return Spent(launches, Count(hour.total(), renewed_then.total())), results
+        spent = Spent(Count(asked.total(), renewed.total()), Count(hour.total(), renewed_then.total()))
+        together = self._who is Who.SERVICE
+        minutes = [minute.total()] if together else [minute[person.name] for person in people]
+        return Seen(spent, minutes, [count / lives for count in renewed.values()])
 
     async def _hour(self, servers: int) -> tuple[Counter[str], Counter[str]]:
         """Count until the hub has looked at its servers as often as in an hour."""
@@ -134,18 +125,14 @@ def _lives(seconds: float) -> int:
     return math.ceil(seconds / (_TOKEN_LIFETIME - RENEW_BEFORE - 1))
 
 
-def _by_person(count: Counter[str], people: Sequence[Person]) -> list[int]:
-    return [count[person.name] for person in people]
-
-
 async def _look(person: Person) -> None:
     while True:
         await person.look()
         await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _site(who: Who, size: int) -> tuple[Spent, list[Result]]:
-    """Return what so many cost on a site of their own; where it is one, others come before."""
+async def _site(who: Who, size: int) -> tuple[list[Result], Seen]:
+    """Return what so many cost on a site of their own; where it is one, what others cost that come before."""
     before = QUEUES if size == 1 else ()
     async with town(
         f"{who[0]}{size}p",
@@ -159,8 +146,7 @@ async def _site(who: Who, size: int) -> tuple[Spent, list[Result]]:
         first = [
             await site.alone(next(people), seconds, ready=number) for number, seconds in enumerate(before)
         ]
-        spent, results = await site.together([*people], ready=len(before))
-        return spent, first + results
+        return first, await site.together([*people], ready=len(before))
 
 
 @contextmanager
@@ -192,10 +178,11 @@ async def measured() -> list[Result]:
     results: list[Result] = []
     for who in Who:
         found = {size: runs[who, size].result() for size in sizes[who]}
-        told = by_name(result for _, some in found.values() for result in some)
-        for seconds in QUEUES:
-            name = alone(seconds, who)
-            told[name] = replace(told[name], peers={PEER: launches[seconds].requests})
-        results += told.values()
-        results += compared(who, {size: spent for size, (spent, _) in found.items()}, servers)
+        for seconds, result in zip(QUEUES, found[min(found)][0], strict=True):
+            results.append(replace(result, peers={PEER: launches[seconds].requests}))
+        seen = {size: those for size, (_, those) in found.items()}
+        minutes = [each for those in seen.values() for each in those.minutes]
+        tokens = [each for those in seen.values() for each in those.tokens]
+        results += bounded(who, minutes, tokens)
+        results += compared(who, {size: those.spent for size, those in seen.items()}, servers)
     return results

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from benchmarks import page, plots
-from benchmarks.cost.figures import PEER, QUEUE, QUEUES, SIZES, Who, alone, names
+from benchmarks.cost.figures import PEER, QUEUE, QUEUES, SIZES, Who, alone, lives, names, waiting
 from benchmarks.results import Result
 
 _PLOT = "cost.svg"
 
 _CAPTION = (
-    "Requests to FirecREST for a launch + for an hour that its server runs; token requests besides. "
-    f"All press Start together, and their jobs wait {QUEUE:g} s."
+    "Requests to FirecREST for a launch + for an hour that its server runs; token requests for both. "
+    f"All press Start together, and their jobs wait {QUEUE:g} s. The thousand are started by programs, which "
+    "have no form: that asks once for the user's accounts."
 )
 
 Results = Mapping[str, Result]
@@ -71,19 +73,22 @@ def _who(results: Results, size: int) -> list[Who]:
 
 
 def _alone(results: Results) -> str:
-    rows = [
-        _row(results, f"a launch whose job waits {queue} s", {who: alone(queue, who) for who in Who})
-        for queue in QUEUES
-    ]
-    kinds = {"waiting": "waiting: requests a minute", "lives": "waiting: token requests a token's life"}
-    for key, text in kinds.items():
-        for size in SIZES:
-            called = {who: names(size, who)[key] for who in _who(results, size)}
-            rows.append(_row(results, f"{size:,} {text}", called))
+    called: dict[str, Callable[[Who], str]] = {
+        **{f"a launch whose job waits {queue} s": partial(alone, queue) for queue in QUEUES},
+        "each further minute that launches wait, however many": waiting,
+        "token requests in a token's life while launches wait": lives,
+    }
+    rows = [_row(results, text, name) for text, name in called.items()]
     return page.table(["", *(f"launcher, {who}" for who in Who), "target", PEER], rows)
 
 
-def _row(results: Results, text: str, called: Mapping[Who, str]) -> list[str]:
-    cells = [page.spread(results[called[who]]) if who in called else "" for who in Who]
-    first = results[called[Who.SERVICE]]
-    return [text, *cells, str(first.target), f"{first.peers[PEER]:g}" if first.peers else ""]
+def _row(results: Results, text: str, name: Callable[[Who], str]) -> list[str]:
+    found = {who: results[name(who)] for who in Who}
+    first = found[Who.SERVICE]
+    peer = f"{first.peers[PEER]:g}" if first.peers else ""
+    # Of what must not be more it is the most.
+    return [text, *(_with_unit(each) for each in found.values()), str(first.target), peer]
+
+
+def _with_unit(result: Result) -> str:
+    return f"{result.value:g}{' for each user' if result.unit.endswith('and user') else ''}"

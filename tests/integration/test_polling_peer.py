@@ -87,7 +87,6 @@ async def test_a_launch_looks_every_half_second_and_its_page_every_second(peer, 
     assert events[-1]["ready"]
     seen = peer.gateway.requests
     assert seen["POST", JOBS] == 1
-    print(seen, waited)
     # Not more often than is published, on whatever machine.
     assert 4 < seen["GET", JOB] <= waited / 0.5 + waited / 1 + 3
     assert seen.total() == seen["POST", JOBS] + seen["GET", JOB]
