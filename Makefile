@@ -63,7 +63,7 @@ screenshots: setup ## Take the pictures of the documentation anew
 bench: setup ## Measure all but storms and the soak beside others, as root, in 20 minutes
 	@$(BIN)/python -m benchmarks all
 
-bench-%: setup ## Run one of startup, launch, cost, images, compressions, storm, storms, soak
+bench-%: setup ## Run one of startup, launch, cost, images, burst, compressions, storm, soak
 	@$(BIN)/python -m benchmarks $* $(ARGS)
 
 clean: ## Remove what setup and tests made

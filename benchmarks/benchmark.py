@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,8 @@ import click
 from benchmarks import page
 from benchmarks.results import Result, keep, load
 
+INTERRUPTED = 130
+"""Exit code of one that a signal has ended."""
 BUSY = 0.5
 """Load above which the machine does something else."""
 
@@ -66,7 +69,10 @@ class Benchmark:
         """Return the command that runs it; exit code 1 if a target does not hold."""
 
         def callback(**options: Any) -> None:
-            sys.exit(0 if self.run(**options) else 1)
+            try:
+                sys.exit(0 if self.run(**options) else 1)
+            except asyncio.CancelledError:  # a signal has asked for that, and all is cleaned up
+                sys.exit(INTERRUPTED)
 
         text = f"Run it; takes some {self.minutes:g} minutes. Exit code 1 if a target does not hold."
         return click.Command(self.name, callback=callback, params=[*self.options], help=text)

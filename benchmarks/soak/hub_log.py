@@ -9,8 +9,8 @@ from dataclasses import dataclass
 _BEGINS = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^(?P<indent>\s*)File "(?P<path>[^"]+)", line \d+, in (?P<where>.+)$')
 _ERROR = re.compile(r"^(?P<indent>\s*)(?P<name>[A-Za-z_][\w.]*)(?::|$)")
-_TOLD = ".LaunchFailed"
-"""Why a start failed, for its user: JupyterHub logs it as a traceback if it came of the form."""
+_NO_ERRORS = (".LaunchFailed", ".CancelledError")
+"""JupyterHub logs tracebacks of what tells a user why a start failed, and of starts that somebody stopped."""
 _OURS = re.compile(r"/launcher/(?!sandbox/)")
 _GOES_ON = ("another exception occurred:", "direct cause of the following exception:")
 _NEXT_LINE = re.compile(r"^\[[A-Z] \d{4}-\d\d-\d\d ")
@@ -23,7 +23,7 @@ class Traceback:
     Attributes:
         error: Name of the exception.
         where: File and function in which it was raised.
-        ours: Whether it was raised in, or came through, the launcher, and not to tell somebody something.
+        ours: Whether it was raised in, or came through, the launcher, and is an error.
     """
 
     error: str
@@ -64,5 +64,5 @@ def _parsed(lines: list[str]) -> Traceback | None:
     named = (each["name"] for each in errors if each and len(each["indent"]) < len(frame["indent"]))
     error = next(named, "an exception")
     where = f"{'/'.join(frame['path'].rsplit('/', 2)[1:])}, {frame['where']}"
-    ours = any(_OURS.search(each["path"]) for _, each in frames) and not error.endswith(_TOLD)
+    ours = any(_OURS.search(each["path"]) for _, each in frames) and not error.endswith(_NO_ERRORS)
     return Traceback(error, where, ours)

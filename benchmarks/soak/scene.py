@@ -88,16 +88,17 @@ class Scene:
         return {key: state["launch"] for key, state in states.items() if "launch" in state}
 
     def rows(self) -> Counter[str]:
-        """Return how many rows each table of the hub's database has."""
+        """Return how many rows each table of the hub's database has.
+
+        Tokens that expire within ten minutes do not count: the hub removes them by itself, once an hour.
+        """
         with self._database() as database:
-            names = [
-                name for (name,) in database.execute("select name from sqlite_master where type = 'table'")
-            ]
-            counts = {
-                name: database.execute(f'select count(*) from "{name}"').fetchone()[0]  # noqa: S608 - its own
-                for name in names
-            }
-        return Counter(counts)
+            found = database.execute("select name from sqlite_master where type = 'table'").fetchall()
+            counted = {name: database.execute(f'select count(*) from "{name}"') for (name,) in found}  # noqa: S608 - its own
+            counts = Counter({name: count.fetchone()[0] for name, count in counted.items()})
+            soon = "select count(*) from api_tokens where expires_at < datetime('now', '+10 minutes')"
+            counts["api_tokens"] -= database.execute(soon).fetchone()[0]
+        return counts
 
     async def live(self) -> list[LiveJob]:
         """Return all jobs that have not ended."""

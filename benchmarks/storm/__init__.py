@@ -42,8 +42,8 @@ def _run(part: Callable[[Cores], Awaitable[list[Result]]]) -> list[Result]:
         return asyncio.run(run(cores))
 
 
-BENCHMARK = Benchmark(
-    "storm",
+BURST = Benchmark(
+    "burst",
     3,
     _measured,
     shown,
@@ -56,8 +56,8 @@ BENCHMARK = Benchmark(
     ),
 )
 
-STORMS = Benchmark(
-    "storms",
+BENCHMARK = Benchmark(
+    "storm",
     50,
     _many,
     shown_with_steady,

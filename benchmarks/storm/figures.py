@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,13 @@ class Start:
         pressed: When, in seconds of any clock.
         ready: When its server was ready, or None if it never was.
         proven: Whether the hub's proxy leads to that server.
+        why: What came instead of a server, as far as it can be told.
     """
 
     pressed: float
     ready: float | None
     proven: bool = False
+    why: str = ""
 
     @property
     def lost(self) -> bool:
@@ -101,6 +104,11 @@ class Storm:
     def lost(self) -> int:
         """Starts that came to nothing."""
         return sum(each.lost for each in self.starts.values())
+
+    @property
+    def why_lost(self) -> Counter[str]:
+        """What came instead of servers, and how often."""
+        return Counter(each.why or "no proof" for each in self.starts.values() if each.lost)
 
     @property
     def late(self) -> float:

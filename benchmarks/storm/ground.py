@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -93,7 +94,7 @@ class Ground:
         )
         proofs = await self.proofs(people)
         return {
-            person.name: Start(start.pressed, start.ready, proven)
+            person.name: replace(start, proven=proven)
             for person, start, proven in zip(people, pressed, proofs, strict=True)
         }
 

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+import click
+
 from benchmarks.results import Result
 from benchmarks.storm import steady
 from benchmarks.storm.cores import Cores
@@ -62,6 +64,9 @@ async def _turns(delays: Sequence[float], runs: int, cores: Cores) -> tuple[list
 async def _storm(there: Ground, delays: Sequence[float]) -> Storm:
     await there.begin()
     try:
-        return await there.storm(delays)
+        storm = await there.storm(delays)
+        for why, count in storm.why_lost.items():
+            click.echo(f"{count} starts came to nothing: {why}", err=True)
+        return storm
     finally:
         await there.end()

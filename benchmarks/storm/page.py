@@ -59,7 +59,7 @@ def plotted(results: Results) -> dict[str, str]:
 
 
 def _file(results: Results) -> str:
-    return "storm.svg" if len(_whats(results)) == 1 else "storms.svg"
+    return "burst.svg" if len(_whats(results)) == 1 else "storm.svg"
 
 
 def _whats(results: Results) -> list[str]:

@@ -10,8 +10,8 @@ from benchmarks.crowd.hub import exchanged
 from benchmarks.storm.figures import Start
 from launcher.protocol import PROBE_PATH, new_nonce, probe_proof
 
+_HOST = "127.0.0.1"
 _READY, _FAILED = b'"ready": true', b'"failed": true'
-_ANSWERS_WITHIN = 15.0
 
 
 class Person:
@@ -37,18 +37,23 @@ class Person:
         pressed = time.monotonic()
         try:
             async with asyncio.timeout(patience):
-                path = f"/hub/api/users/{self.name}/server"
-                status, _ = await exchanged(
-                    "127.0.0.1", self._port, self._request("POST", path, {}), within=patience
-                )
-                ready = status == 201 or (status == 202 and await self._followed(f"{path}/progress"))
-        except OSError:
-            ready = False
-        return Start(pressed, time.monotonic() if ready else None)
+                why = await self._started(patience)
+        except OSError as error:
+            why = f"{type(error).__name__}: {error}"
+        return Start(pressed, None if why else time.monotonic(), why=why)
+
+    async def _started(self, patience: float) -> str:
+        """Start a server; return what came instead of it, or nothing."""
+        path = f"/hub/api/users/{self.name}/server"
+        request = self._request("POST", path, {})
+        status, _ = await exchanged(_HOST, self._port, request, within=patience)
+        if status == 202:
+            return "" if await self._followed(f"{path}/progress") else "no server at the end of its progress"
+        return "" if status == 201 else f"HTTP {status}"
 
     async def _followed(self, path: str) -> bool:
         """Read the stream of a start's progress; tell whether its server is ready."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection(_HOST, self._port)
         try:
             writer.write(self._request("GET", path))
             async for line in reader:
@@ -68,7 +73,7 @@ class Person:
         path = "api" if launch_key is None else f"{PROBE_PATH}?nonce={nonce}"
         try:
             status, said = await exchanged(
-                "127.0.0.1", self._port, self._request("GET", f"/user/{self.name}/{path}")
+                _HOST, self._port, self._request("GET", f"/user/{self.name}/{path}")
             )
         except OSError:
             return False
@@ -77,7 +82,7 @@ class Person:
     def _request(self, method: str, path: str, body: object = None) -> bytes:
         content = b"" if body is None else json.dumps(body).encode()
         lines = {
-            "Host": f"127.0.0.1:{self._port}",
+            "Host": f"{_HOST}:{self._port}",
             "Authorization": f"token {self._token}",
             "Connection": "close",
             "Content-Type": "application/json",

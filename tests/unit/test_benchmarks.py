@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
@@ -237,15 +237,29 @@ def test_all_runs_each_of_the_usual_ones_and_fails_with_any(monkeypatch):
     ran = []
     codes = {"startup": -9}
 
-    def run(argv, check):
-        ran.append(argv[-1])
-        return subprocess.CompletedProcess(argv, codes.get(argv[-1], 0))
+    def ended(name):
+        ran.append(name)
+        return codes.get(name, 0)
 
-    monkeypatch.setattr(commands.subprocess, "run", run)
+    monkeypatch.setattr(commands, "_ended", ended)
     assert CliRunner().invoke(commands.main, ["all"]).exit_code == 1
     assert ran == [each.name for each in commands.BENCHMARKS if each.usual]
     codes.clear()
     assert CliRunner().invoke(commands.main, ["all"]).exit_code == 0
+
+
+async def _cancelled():
+    raise asyncio.CancelledError
+
+
+def test_one_that_a_signal_ends_has_an_exit_code_of_its_own_and_keeps_nothing(place):
+    def measured():
+        yield []
+        asyncio.run(_cancelled())
+
+    done = CliRunner().invoke(Benchmark("one", 1, measured, lambda _: "").command())
+    assert (done.exit_code, type(done.exception)) == (130, SystemExit)
+    assert not (place / "results.json").exists()
 
 
 def test_plots_leave_no_hook_behind_that_python_warns_of():

@@ -140,11 +140,17 @@ ValueError
 """
 
 
-def test_what_a_user_is_told_is_no_error_of_ours():
-    log = LOG.replace("\nKeyError: 1\n", "\nlauncher.words.failure.LaunchFailed: 424 Log in again.\n", 1)
-    told = log[: log.index("During")]
-    assert not any(each.ours for each in hub_log.tracebacks(told))
-    assert any(each.ours for each in hub_log.tracebacks(LOG[: LOG.index("During")]))
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        ("KeyError: 1", True),
+        ("launcher.words.failure.LaunchFailed: 424 Log in again.", False),
+        ("asyncio.exceptions.CancelledError", False),
+    ],
+)
+def test_what_a_user_is_told_or_has_stopped_is_no_error_of_ours(error, ours):
+    log = LOG[: LOG.index("During")].replace("\nKeyError: 1\n", f"\n{error}\n")
+    assert any(each.ours for each in hub_log.tracebacks(log)) == ours
 
 
 def test_tracebacks_are_counted_by_where_they_came_from_and_with_their_causes_once():

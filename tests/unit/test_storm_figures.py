@@ -50,6 +50,13 @@ class TestStorm:
     def test_a_start_without_a_server_that_proves_itself_is_lost(self, lost):
         assert storm(start(), lost).lost == 1
 
+    def test_what_came_instead_of_servers_is_counted(self):
+        refused = Start(0.0, None, why="HTTP 429")
+        assert storm(start(), refused, refused, start(proven=False)).why_lost == {
+            "HTTP 429": 2,
+            "no proof": 1,
+        }
+
     def test_a_start_without_a_server_is_not_waited_for(self):
         it = storm(start(2), start(ready=False))
         assert (it.seconds, it.rate) == ([2], 0.5)
@@ -200,13 +207,13 @@ class TestPage:
         shown = page.shown(by_name(told.of_storms("2 at once", SAVED, SAVED)))
         assert "| 2 at once, 3 runs | launcher | empty spawner | ratio (target) |" in shown
         assert "| Launches a second, launches/s | 1 (0.5-2) | 1 | 1 (>= 0.8) |" in shown
-        assert "(images/performance/storm.svg)" in shown
+        assert "(images/performance/burst.svg)" in shown
 
     def test_the_plot_tells_the_launchers_part_of_the_processors_time(self):
         ours = [storm(start(), start(), cpu=0.08, own={"user0": 0.01, "user1": 0.01})]
         plots = page.plotted(by_name(told.of_storms("2 at once", ours, ours)))
-        assert list(plots) == ["storm.svg"]
-        assert "30" in plots["storm.svg"]
+        assert list(plots) == ["burst.svg"]
+        assert "30" in plots["burst.svg"]
 
     def test_several_storms_and_a_steady_state_stand_on_one_page(self):
         results = by_name(
@@ -230,7 +237,7 @@ class TestPage:
             "| 10,000 servers | measured |",
         ):
             assert head in shown
-        assert list(page.plotted(results)) == ["storms.svg"]
+        assert list(page.plotted(results)) == ["storm.svg"]
 
     def test_without_figures_nothing_is_shown(self):
         assert page.shown({}) == ""
