@@ -16,8 +16,11 @@ from launcher.firecrest.client import Firecrest
 from launcher.firecrest.identity import Identity
 from launcher.firecrest.job import JobStatus, Verdict
 
-STARTING = (3.0, 5.0, 9.0, 14.0, 30.0)
-"""Seconds between two looks at a job that was just submitted; the last one repeats, as in all of these."""
+STARTING = (3.0, 17.0, 75.0)
+"""Seconds between two looks at a job that was just submitted; the last one repeats, as in all of these.
+
+They only say why it waits, or that it came to nothing without a word: once it runs it says so itself.
+"""
 ENDING = (0.0, 0.4, 0.8, 1.5, 3.0, 6.0)
 """The same of a job that should end soon."""
 DOUBTFUL = (0.0, 30.0, 60.0, 120.0, 240.0, 300.0)

@@ -151,14 +151,14 @@ class TestOneListForAll:
 
 @pytest.mark.usefixtures("virtual_time")
 class TestPace:
-    async def test_a_launch_that_starts_within_30_seconds_costs_three_looks(self):
+    async def test_a_launch_that_starts_within_90_seconds_costs_two_looks(self):
         firecrest = Firecrest(job1=PENDING)
         with watcher(firecrest).follow("1", STARTING):
-            await asyncio.sleep(30)
-        assert firecrest.requests <= 3
+            await asyncio.sleep(90)
+        assert firecrest.requests == 2
 
     @pytest.mark.parametrize("launches", [1, 10, 300])
-    async def test_any_number_of_launches_that_wait_cost_two_lists_a_minute_together(self, launches):
+    async def test_any_number_of_launches_that_wait_cost_one_list_a_minute_together(self, launches):
         firecrest = Firecrest(**{f"job{each}": PENDING for each in range(launches)})
         one = watcher(firecrest, SERVICE)
         with ExitStack() as following:
@@ -168,8 +168,7 @@ class TestPace:
             await asyncio.sleep(60)  # the last one has just begun
             before = firecrest.requests
             await asyncio.sleep(3600)
-            assert firecrest.requests - before <= 2 * 60
-            assert firecrest.requests - before > 60
+            assert 40 <= firecrest.requests - before <= 60
         assert firecrest.singles == []
 
     async def test_who_waits_in_the_queue_does_not_slow_down_who_is_about_to_start(self):
