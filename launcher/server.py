@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ssl
-from contextlib import AbstractAsyncContextManager
-from functools import cache
+from http import HTTPStatus
+from typing import Any
 
-import httpx
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from yarl import URL
 
 from launcher.protocol import (
     PROBE_PATH,
@@ -38,45 +39,45 @@ async def proves(base_url: str, launch_key: str, context: ssl.SSLContext | None)
         context: As of `certificates.client_context`.
     """
     nonce = new_nonce()
-    request = _client(context).stream("GET", f"{base_url}{PROBE_PATH}", params={"nonce": nonce})
-    return await _proven(request, httpx.codes.OK, probe_proof(launch_key, nonce))
+    proof = probe_proof(launch_key, nonce)
+    return await _proven("GET", f"{base_url}{PROBE_PATH}?nonce={nonce}", context, HTTPStatus.OK, proof)
 
 
 async def stop(base_url: str, launch_key: str, context: ssl.SSLContext | None) -> bool:
-    """Ask a server to end, as at SIGTERM; tell whether it is this launch's and will.
+    """Ask a server to end, and tell whether it proves that it will.
 
     Args:
         base_url: The server's URL with its prefix, ending in `/`.
-        launch_key: The launch key, 64 hexadecimal digits.
+        launch_key: The launch key; only who has it may ask.
         context: As of `certificates.client_context`.
     """
     nonce = new_nonce()
-    request = _client(context).stream(
-        "POST",
-        f"{base_url}{STOP_PATH}",
-        content=encode(Stop(nonce)),
-        headers={"Content-Type": "application/json", SIGNATURE_HEADER: stop_proof(launch_key, nonce)},
+    headers = {"Content-Type": "application/json", SIGNATURE_HEADER: stop_proof(launch_key, nonce)}
+    return await _proven(
+        *("POST", f"{base_url}{STOP_PATH}", context, HTTPStatus.ACCEPTED, probe_proof(launch_key, nonce)),
+        data=encode(Stop(nonce)),
+        headers=headers,
     )
-    return await _proven(request, httpx.codes.ACCEPTED, probe_proof(launch_key, nonce))
 
 
-async def _proven(request: AbstractAsyncContextManager[httpx.Response], status: int, proof: str) -> bool:
+async def _proven(
+    method: str, url: str, context: ssl.SSLContext | None, status: HTTPStatus, proof: str, **request: Any
+) -> bool:
     """Read no more of an answer than a proof has, and no longer: user code may send anything."""
-    said = b""
+    # Each server is another host: a connection is of no use twice.
+    connector = TCPConnector(ssl=context or False, force_close=True)
     try:
-        async with _at_once, asyncio.timeout(_TIMEOUT), request as answer:
-            async for part in answer.aiter_raw():
-                said += part
-                if len(said) >= _PROOF_LENGTH:
-                    break
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
+        async with (
+            _at_once,
+            ClientSession(
+                connector=connector,
+                timeout=ClientTimeout(total=_TIMEOUT),
+                cookie_jar=DummyCookieJar(),
+                auto_decompress=False,
+            ) as session,
+            session.request(method, URL(url, encoded=True), allow_redirects=False, **request) as answer,
+        ):
+            said = await answer.content.readexactly(_PROOF_LENGTH)
+    except (ClientError, OSError, EOFError, ValueError):
         return False
-    return answer.status_code == status and hmac.compare_digest(said, proof.encode())
-
-
-@cache
-def _client(context: ssl.SSLContext | None) -> httpx.AsyncClient:
-    """Return the client of all servers: each is another host, and the hub may ask all of them at once."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    verify = context or False  # without one there is no TLS, and the proof is an HMAC all the same
-    return httpx.AsyncClient(verify=verify, timeout=_TIMEOUT, trust_env=False, limits=limits)
+    return answer.status == status and hmac.compare_digest(said, proof.encode())

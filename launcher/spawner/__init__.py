@@ -21,6 +21,8 @@ from launcher.spawner.admin_page import HANDLERS as _ADMIN_HANDLERS
 from launcher.spawner.handlers import HANDLERS as _HANDLERS
 from launcher.spawner.spawner import LauncherSpawner
 
-_default_handlers.extend(_HANDLERS + _ADMIN_HANDLERS + _FORM_FILES)
+# A request is compared with one handler after the other, and nodes send most of them.
+_default_handlers[:0] = _HANDLERS
+_default_handlers.extend(_ADMIN_HANDLERS + _FORM_FILES)
 
 __all__ = ["LauncherSpawner"]

@@ -1,17 +1,18 @@
 """The two messages of a job, as handlers of the hub's API.
 
 Neither asks for a log-in: a claim proves itself by its ticket, an event by the launch key. Neither reads
-the database, except that a claim saves its record.
+the database, except that a claim saves its record. They are handlers of Tornado's own: what JupyterHub's do
+for users and browsers has no meaning for nodes, which send four messages at each start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from jupyterhub.apihandlers.base import APIHandler
-from tornado.web import Finish, stream_request_body
+from jupyterhub.metrics import prometheus_log_method
+from tornado.web import Finish, RequestHandler, stream_request_body
 
 from launcher.protocol import (
     CLAIM_PATH,
@@ -36,7 +37,7 @@ _Message = TypeVar("_Message")
 
 
 @stream_request_body
-class _NodeHandler(APIHandler):
+class _NodeHandler(RequestHandler):
     """What both have in common: a short JSON body from a compute node."""
 
     def initialize(self) -> None:
@@ -45,8 +46,8 @@ class _NodeHandler(APIHandler):
     def check_xsrf_cookie(self) -> None:
         """Cookies mean nothing here."""
 
-    async def prepare(self) -> None:
-        """Look at the length before anything is read; unlike other handlers, look for no user."""
+    def prepare(self) -> None:
+        """Look at the length before anything is read."""
         if int(self.request.headers.get("Content-Length") or 0) > MAX_MESSAGE_BYTES:
             self._too_long()
 
@@ -71,7 +72,7 @@ class _NodeHandler(APIHandler):
 
     @property
     def launches(self) -> Launches:
-        return Launches.of(self.users.settings, self.db)
+        return Launches.of(self.settings["users"].settings, self.settings["db"])
 
     def launch_key(self, launch: Launch) -> str:
         return derive_launch_key(self.settings["cookie_secret"], launch.record.launch_id)
@@ -85,6 +86,17 @@ class _NodeHandler(APIHandler):
         """Have a job ask again: the hub was restarted, and is about to take its launch up."""
         self.set_header("Retry-After", "5")
         self.answer(HTTPStatus.SERVICE_UNAVAILABLE, "The hub has not yet taken this launch up again.")
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """Answer in JSON, too, if something went wrong here."""
+        self.answer(HTTPStatus(status_code), HTTPStatus(status_code).phrase)
+
+    def _log(self) -> None:
+        """Keep what goes well out of the hub's log: thousands of servers say now and then that they live."""
+        if self.get_status() == HTTPStatus.OK:
+            prometheus_log_method(self)
+        else:
+            super()._log()
 
     def refuse(self, why: str) -> None:
         """Tell a job, in the one form that may end it, that it is not wanted."""
@@ -113,7 +125,7 @@ class ClaimHandler(_NodeHandler):
             self.answer(HTTPStatus.CONFLICT, "This launch is ready; its ticket claims nothing any more.")
             return
         if record.nonce not in ("", claim.nonce) or record.job_id not in ("", claim.job_id):
-            self.log.warning(
+            self.settings["log"].warning(
                 "Second claim for launch %s of %s, from job %s on %s",
                 record.launch_id,
                 launch.name,
@@ -143,6 +155,9 @@ class EventsHandler(_NodeHandler):
         if isinstance(event, Event):
             if not self._taken(launch, event):
                 return
+            if event.kind is EventKind.READY:
+                # Its node says so only until it has this answer: a hub that dies before is told once more.
+                await self.launches.saved(launch)
         # A submit that was made again may have made two jobs: what the other one says means nothing.
         elif not event.job_id or launch.record.job_id in ("", event.job_id):
             if isinstance(event, Pulling):

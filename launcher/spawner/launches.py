@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
 from jupyterhub import orm
-from pydantic import ValidationError
+from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
-from launcher.clusters import Cluster
+from launcher.clusters.kept import kept_cluster
+from launcher.database.commits import Commits
 from launcher.errors import LauncherError
 from launcher.firecrest import Known
 from launcher.metrics import PHASE_SECONDS
@@ -41,6 +42,7 @@ class Launch:
         spawner: The spawner that made or adopted it in this process, or whose server is ready.
         cluster: What the cluster file said when the launch began, or None if that was not saved.
         awaited: Whether the hub, which was restarted, is about to take this start up again.
+        row: What JupyterHub's database holds of its server, as far as it was looked for.
         last_event: `time.monotonic()` of the last sign of life of the server, or None.
         sequence: Sequence number of the last event.
         submission: The submit under way, if any.
@@ -63,8 +65,9 @@ class Launch:
         self.user = user
         self.server = server
         self.spawner: LauncherSpawner | None = None
-        self.cluster = _cluster(record)
+        self.cluster = kept_cluster(record.cluster_file)
         self.awaited = False
+        self.row: orm.Spawner | None = None
         self.last_event: float | None = None
         self.sequence = 0
         self.submission: asyncio.Task[None] | None = None
@@ -204,14 +207,6 @@ def _is_ready(messages: list[dict[str, Any]]) -> bool:
     return bool(messages) and messages[-1]["progress"] >= READY_AT
 
 
-def _cluster(record: LaunchRecord) -> Cluster | None:
-    """Return what a record keeps of its cluster file, unless it is another release's."""
-    try:
-        return Cluster.model_validate(record.cluster_file)
-    except ValidationError:
-        return None
-
-
 class Launches:
     """The launches of one hub, by launch id and by the hash of their ticket.
 
@@ -222,14 +217,16 @@ class Launches:
         self._session = session
         self._by_id: dict[str, Launch] = {}
         self._by_ticket: dict[str, str] = {}
-        # Servers whose users have not come back since a hub restart are known only to the database.
-        for spawner in session.query(orm.Spawner):
-            record = LaunchRecord.from_state(spawner.state or {})
+        self._commits = Commits(session, self._change)
+        # Servers whose users have not come back since a restart are known only to the database. Names come
+        # with them: where there are thousands, a look for each user would take longer than all else.
+        for row, user in session.query(orm.Spawner, orm.User.name).join(orm.User):
+            record = LaunchRecord.from_state(row.state or {})
             if record:
-                launch = self.add(Launch(record, spawner.user.name, spawner.name))
+                launch = self.add(Launch(record, user, row.name))
                 # A ready one whose server JupyterHub has dropped is taken up, too.
                 launch.awaited = (launch.starting and not launch.ticket_expired) or (
-                    record.phase is Phase.READY and spawner.server is None
+                    record.phase is Phase.READY and row.server_id is None
                 )
 
     @classmethod
@@ -255,29 +252,44 @@ class Launches:
         JupyterHub itself saves only once start() has returned: too late for a hub that dies before. A launch
         that another has replaced saves nothing any more.
         """
+        self._commits.now(launch)
+
+    def save_soon(self, launch: Launch) -> None:
+        """Save a launch's record in a moment, together with others'."""
+        self._commits.soon(launch)
+
+    async def saved(self, launch: Launch) -> None:
+        """Wait until a launch's record is saved."""
+        await self._commits.done(launch)
+
+    def _change(self, launch: Launch) -> None:
+        """Put a launch's record into the row that it belongs into."""
         record = launch.record
-        query = self._session.query(orm.Spawner).join(orm.User)
-        spawner = query.filter(orm.User.name == launch.user, orm.Spawner.name == launch.server).one_or_none()
         gone = record.phase is Phase.GONE
         if gone:
             self._by_id.pop(record.launch_id, None)
             self._by_ticket.pop(record.ticket_hash, None)
-        if spawner is None:  # a named server may be deleted while its job ends
+        row = self._row(launch)
+        if row is None:  # a named server may be deleted while its job ends
             return
-        state = dict(spawner.state or {})
-        saved = LaunchRecord.from_state(state)
-        if saved is not None and saved.launch_id != record.launch_id and saved.launch_id in self._by_id:
+        state = dict(row.state or {})
+        saved = state.get(STATE_KEY)
+        saved_id = saved.get("launch_id") if isinstance(saved, dict) else None
+        if saved_id != record.launch_id and saved_id in self._by_id:
             return
         if gone:
             state.pop(STATE_KEY, None)
         else:
             state[STATE_KEY] = record.to_state()
-        spawner.state = state
-        try:
-            self._session.commit()
-        except Exception:
-            self._session.rollback()  # else nobody could save anything any more
-            raise
+        if state != row.state:
+            row.state = state
+
+    def _row(self, launch: Launch) -> orm.Spawner | None:
+        """Return what the database holds of a launch's server."""
+        if launch.row is None or not inspect(launch.row).persistent:
+            named = orm.User.name == launch.user, orm.Spawner.name == launch.server
+            launch.row = self._session.query(orm.Spawner).join(orm.User).filter(*named).one_or_none()
+        return launch.row
 
     def get(self, launch_id: str) -> Launch | None:
         """Return the launch of that id, if it is known."""

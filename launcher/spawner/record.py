@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -58,7 +59,7 @@ class LaunchRecord:
 
     def to_state(self) -> dict[str, Any]:
         """Return the record as JSON values."""
-        return asdict(self)
+        return {name: deepcopy(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:

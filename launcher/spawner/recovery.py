@@ -11,9 +11,9 @@ from urllib.parse import quote
 import httpx
 
 from launcher import certificates
+from launcher.database.server_token import forget_token, forget_unused
 from launcher.detached import run_detached
 from launcher.spawner.launches import Launch, Launches
-from launcher.spawner.server_token import forget_token
 
 _AT_ONCE = 8
 _FIRST_PAUSE = 1.0
@@ -37,7 +37,9 @@ class Recovery:
 
     def begin(self) -> None:
         """Begin, for every launch that the database holds."""
-        for launch in Launches.of(self._settings, self._hub.db):
+        launches = Launches.of(self._settings, self._hub.db)
+        forget_unused(self._hub.db, {f"{each.user}/{each.server}" for each in launches if each.wanted})
+        for launch in launches:
             if launch.awaited:
                 run_detached(self._start_again(launch))
             elif not launch.wanted:
@@ -77,14 +79,13 @@ class Recovery:
         token = user.new_api_token(
             note="The launcher takes up a start", scopes=[f"servers!user={launch.user}"], expires_in=300
         )
-        path = f"users/{quote(launch.user, safe='@~')}/servers/{quote(launch.server)}"
-        path = path if launch.server else path.removesuffix("s/")
+        server = f"servers/{quote(launch.server)}" if launch.server else "server"
         verify = certificates.client_context(self._settings) or False
         try:
             async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=30.0) as client:
                 asking = asyncio.ensure_future(
                     client.post(
-                        f"{self._hub.hub.api_url}/{path}",
+                        f"{self._hub.hub.api_url}/users/{quote(launch.user, safe='@~')}/{server}",
                         headers={"Authorization": f"token {token}"},
                         json={"user_options": launch.record.asked},
                     )

@@ -15,6 +15,7 @@ from traitlets import Dict, Enum, Float, default
 from launcher import certificates, server
 from launcher.clusters import Cluster, LaunchFacts, log_path, parse_options
 from launcher.clusters.address import server_url
+from launcher.database.server_token import forget_token, use_token
 from launcher.detached import run_detached
 from launcher.errors import InvalidFile, InvalidOptions, LauncherError
 from launcher.firecrest import Verdict
@@ -37,7 +38,6 @@ from launcher.spawner.answer import claim_answer
 from launcher.spawner.ending import explain, see_off
 from launcher.spawner.launches import Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
-from launcher.spawner.server_token import forget_token, use_token
 from launcher.spawner.start import Start
 from launcher.words import failure
 from launcher.words.ended import Ended, still_ending
@@ -175,14 +175,16 @@ class LauncherSpawner(UserOptions, Spawner):
     def _submitted(self) -> Start:
         """Submit a job of a new launch, whose record is saved before."""
         launch, script = self._new_launch(self._chosen or self.choose(self.user_options))
-        start = self._begin(launch)
+        start = self._begin(launch, new=True)
+        self._launches.save(launch)
         start.submit(script)
         return start
 
-    def _begin(self, launch: Launch) -> Start:
-        launch.spawner, launch.awaited = self, False
+    def _begin(self, launch: Launch, *, new: bool = False) -> Start:
+        """Be whose launch it is; it is saved after that."""
+        launch.spawner, launch.awaited, launch.row = self, False, self.orm_spawner
         token = self._api_token(launch)
-        use_token(self, token, self._used_token)
+        use_token(self, token, self._used_token, new=new)
         self._used_token = token
         return Start(
             launch,
@@ -242,7 +244,7 @@ class LauncherSpawner(UserOptions, Spawner):
         )
 
     def _new_launch(self, chosen: Chosen) -> tuple[Launch, str]:
-        """Save the record of a new launch; return it with its script."""
+        """Return a new launch and its script."""
         version, request = chosen.version, chosen.request
         ticket = new_ticket()
         facts = LaunchFacts(
@@ -267,8 +269,6 @@ class LauncherSpawner(UserOptions, Spawner):
             cluster_file=version.cluster.model_dump(mode="json", exclude_defaults=True),
         )
         launch = self._launch = self._launches.add(Launch(record, self.user.name, self.name))
-        launch.spawner = self
-        self._launches.save(launch)
         return launch, script
 
     @property
@@ -304,7 +304,7 @@ class LauncherSpawner(UserOptions, Spawner):
         record.nonce, record.node = claim.nonce, claim.node
         record.job_id = record.job_id or claim.job_id
         launch.enter(Phase.CLAIMED)
-        self._launches.save(launch)
+        self._launches.save_soon(launch)
         # A start that never gets a node takes no word on the last session away.
         LastSessions.of(self.user.settings).forget(self.user, self.name)
         launch.alive()
@@ -314,6 +314,7 @@ class LauncherSpawner(UserOptions, Spawner):
             *(claim.job_id, claim.node, record.launch_id, launch.name, claim.jupyterhub_version),
         )
         environment = {name: str(value) for name, value in self.get_env().items() if name != "JPY_API_TOKEN"}
+        await self._launches.saved(launch)
         return claim_answer(
             cluster,
             parse_options(cluster, record.options, user=self.cluster_user),
@@ -352,7 +353,8 @@ class LauncherSpawner(UserOptions, Spawner):
             launch.fail(failure.wrong_address(launch.record.job_id, str(error)))
             return str(error)
         launch.enter(Phase.READY)
-        self._launches.save(launch)
+        # JupyterHub itself saves in a moment what the start has come to.
+        self._launches.save_soon(launch)
         return ""
 
     # ---- is it alive
@@ -412,7 +414,8 @@ class LauncherSpawner(UserOptions, Spawner):
     def _save(self, launch: Launch) -> None:
         if not launch.wanted:
             forget_token(self.user.db, self._api_token(launch))
-        self._launches.save(launch)
+        launches = self._launches
+        (launches.save_soon if launch.record.phase is Phase.SUBMITTED else launches.save)(launch)
 
     async def _settle(self, launch: Launch) -> None:
         """Have JupyterHub told as soon as a server in doubt is known to be dead."""

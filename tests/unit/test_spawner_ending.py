@@ -368,7 +368,7 @@ class TestASubmitUnderWay:
             await asyncio.sleep(1)
         answered = virtual_time.elapsed
         await over(task, 600)
-        assert slurm.calls["jobs"] == 10
+        assert slurm.calls["jobs"] <= 10
         assert virtual_time.elapsed - answered < 20
 
     async def test_an_error_is_not_taken_for_not_found(self, slurm):

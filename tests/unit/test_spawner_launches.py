@@ -5,7 +5,7 @@ import time
 
 import pytest
 from jupyterhub import orm
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 from stand_in import CLUSTER
@@ -107,6 +107,11 @@ class TestLaunches:
         file = CLUSTER.model_dump(mode="json", exclude_defaults=True)
         assert Launch(record(cluster_file=file), "alice").cluster == CLUSTER
 
+    def test_launches_that_began_with_the_same_file_share_what_it_said(self):
+        files = [CLUSTER.model_dump(mode="json", exclude_defaults=True) for _ in range(2)]
+        first, second = (Launch(record(cluster_file=file), "alice") for file in files)
+        assert first.cluster is second.cluster
+
     @pytest.mark.parametrize("file", [{}, {"name": "tiny"}, {"colour": "blue"}])
     def test_unless_that_is_nothing_that_this_release_reads(self, file):
         assert Launch(record(cluster_file=file), "alice").cluster is None
@@ -160,6 +165,68 @@ class TestSaved:
         launch.enter(Phase.GONE)
         launches.save(launch)
         assert launches.get("d" * 32) is None
+
+
+class TestSavedSoon:
+    """Where a hub that dies a moment before loses nothing that cannot be found out again."""
+
+    async def test_records_of_one_moment_are_committed_together(self, session, virtual_time):
+        commits = []
+        event.listen(session, "after_commit", commits.append)
+        launches = Launches(session)
+        first = launches.get("c" * 32)
+        second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))
+        for launch, node in ((first, "nid001"), (second, "nid002"), (first, "nid003")):
+            launch.record.node = node
+            launches.save_soon(launch)
+        assert LaunchRecord.from_state(saved(session)).node == ""
+        await asyncio.gather(launches.saved(first), launches.saved(second))
+        assert LaunchRecord.from_state(saved(session)).node == "nid003"
+        assert LaunchRecord.from_state(saved(session, server="second")).node == "nid002"
+        assert len(commits) == 1
+        assert virtual_time.elapsed < 1
+
+    async def test_what_is_saved_at_once_takes_them_along(self, session):
+        launches = Launches(session)
+        launch = launches.get("c" * 32)
+        launch.record.node = "nid007"
+        launches.save_soon(launch)
+        launches.save(launches.add(Launch(record(launch_id="d" * 32), "alice", "second")))
+        assert LaunchRecord.from_state(saved(session)).node == "nid007"
+
+    async def test_what_jupyterhub_has_saved_meanwhile_is_not_saved_again(self, session):
+        launches = Launches(session)
+        launch = launches.get("c" * 32)
+        launch.record.node = "nid007"
+        launches.save_soon(launch)
+        row = (
+            session.query(orm.Spawner)
+            .join(orm.User)
+            .filter(orm.Spawner.name == "", orm.User.name == "alice")
+            .one()
+        )
+        row.state = {**row.state, STATE_KEY: launch.record.to_state()}
+        session.commit()
+        statements = []
+        event.listen(session.get_bind(), "before_cursor_execute", lambda *told: statements.append(told[2]))
+        await launches.saved(launch)
+        assert not any(statement.startswith("UPDATE") for statement in statements)
+
+    async def test_whoever_waits_for_a_record_that_could_not_be_saved_has_it_tried_again(self, session):
+        def fail(_):
+            raise OSError("no space left on device")
+
+        launches = Launches(session)
+        launch = launches.get("c" * 32)
+        launch.record.node = "nid007"
+        event.listen(session, "before_commit", fail)
+        with pytest.raises(OSError, match="no space left"):
+            launches.save(launch)
+        with pytest.raises(OSError, match="no space left"):
+            await launches.saved(launch)
+        event.remove(session, "before_commit", fail)
+        await launches.saved(launch)
+        assert LaunchRecord.from_state(saved(session)).node == "nid007"
 
 
 class TestAfterARestart:

@@ -6,6 +6,10 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from jupyterhub import orm
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 from stand_in import LOG, launch
 
 from launcher.spawner.record import Phase
@@ -22,8 +26,10 @@ class Taking(Recovery):
     """
 
     def __init__(self, launch, happens):
+        engine = create_engine("sqlite://", poolclass=StaticPool)
+        orm.Base.metadata.create_all(engine)
         settings = {"launcher_launches": [launch]}
-        super().__init__(SimpleNamespace(tornado_settings=settings, users={}, db=None), LOG)
+        super().__init__(SimpleNamespace(tornado_settings=settings, users={}, db=Session(engine)), LOG)
         self.asked = 0
         self.happens = happens
 

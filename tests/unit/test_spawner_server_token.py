@@ -1,5 +1,6 @@
 """The API token of a server, in the place of the one that JupyterHub made for a start."""
 
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
+from launcher.database.server_token import forget_token, forget_unused, use_token
 from launcher.protocol import derive_api_token
-from launcher.spawner.server_token import forget_token, use_token
 
 MADE = "m" * 32
 FIRST, SECOND = (derive_api_token(b"secret", each * 32) for each in "ab")
@@ -74,3 +75,30 @@ def test_a_launch_that_is_over_has_none(spawner):
     forget_token(spawner.user.db, FIRST)
     assert not good(spawner, FIRST)
     forget_token(spawner.user.db, FIRST)
+
+
+def test_what_starts_leave_that_ended_with_their_hub_is_removed_and_nothing_else(spawner):
+    session = spawner.user.db
+    user = orm.User.find(session, "alice")
+
+    def add(note, server, **more):
+        scopes = ["users:activity!user", f"access:servers!server=alice/{server}"]
+        session.add(orm.APIToken(user=user, client_id="jupyterhub", note=note, scopes=scopes, **more))
+
+    add("Server at /user/alice/running/", "running")
+    add("Server at /user/alice/stopped/", "stopped")
+    add("Server at /user/alice/stopped/", "stopped")
+    add("to stop it from a script", "stopped")
+    add("Server at /user/alice/stopped/, until tonight", "stopped", expires_at=datetime.max)  # noqa: DTZ901 - as kept
+    add("Server at /user/alice/of-another-spawner/", "of-another-spawner")
+    session.add(orm.Spawner(user=user, name="of-another-spawner", server=orm.Server(base_url="/")))
+    session.add(orm.Spawner(user=user, name="stopped"))
+    session.commit()
+    forget_unused(session, {"alice/", "alice/running"})
+    assert [token.note for token in session.query(orm.APIToken)] == [
+        "Server at /user/alice/",
+        "Server at /user/alice/running/",
+        "to stop it from a script",
+        "Server at /user/alice/stopped/, until tonight",
+        "Server at /user/alice/of-another-spawner/",
+    ]
