@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from benchmarks.startup.programs import Program
@@ -13,9 +14,13 @@ KINDS = "%file,getdents64,fstat"
 _CALL = re.compile(r"[0-9]+ +\w+\(")
 
 
-def strace(trace: Path) -> tuple[str, ...]:
+_LISTENS = re.compile(r"[0-9]+ +accept4?\(")
+"""Whoever is asked takes the first connection."""
+
+
+def strace(trace: Path, kinds: str = KINDS) -> tuple[str, ...]:
     """Return what a command begins with for its calls to be written into a file."""
-    return ("strace", "-f", "--seccomp-bpf", "-e", f"trace={KINDS}", "-o", str(trace))
+    return ("strace", "-f", "--seccomp-bpf", "-e", f"trace={kinds}", "-o", str(trace))
 
 
 def counted(trace: Iterable[str]) -> int:
@@ -23,10 +28,15 @@ def counted(trace: Iterable[str]) -> int:
     return sum(bool(_CALL.match(line)) for line in trace)
 
 
+def until_listening(trace: Iterable[str]) -> Iterator[str]:
+    """Yield the calls that come before a server takes its first connection."""
+    return itertools.takewhile(lambda line: not _LISTENS.match(line), trace)
+
+
 def calls(program: Program) -> int:
-    """Return how many a program makes until its server answers."""
+    """Return how many a program, and all that it starts, makes until its server listens."""
     trace = program.node.home / "trace"
-    with program.running(*strace(trace)):
+    with program.running(*strace(trace, f"{KINDS},accept,accept4")):
         pass
     with trace.open(errors="replace") as lines:
-        return counted(lines)
+        return counted(until_listening(lines))

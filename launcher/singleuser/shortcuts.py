@@ -11,7 +11,7 @@ import gc
 import re
 import ssl
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import reduce
 from types import ModuleType, new_class
@@ -90,11 +90,32 @@ def _replaced(place: str, value: Any) -> Iterator[None]:
     except (ImportError, AttributeError):
         yield
         return
-    setattr(owner, last, value)
+    setattr(owner, last, value.of(usual) if isinstance(value, _Around) else value)
     try:
         yield
     finally:
         setattr(owner, last, usual)
+
+
+class _Around(NamedTuple):
+    """Something that calls what it replaces."""
+
+    of: Callable[[Any], Any]
+
+
+def _read_once(entry_points: Callable[..., Any]) -> Callable[..., Any]:
+    known: dict[tuple[str, ...], Any] = {}
+
+    def from_what_was_read(**wanted: Any) -> Any:
+        # Whoever took the name keeps it.
+        if not START.has("plugins"):
+            return entry_points(**wanted)
+        path = tuple(sys.path)
+        if path not in known:
+            known[path] = entry_points()
+        return known[path].select(**wanted)
+
+    return from_what_was_read
 
 
 def _first_reading(name: str) -> Any:
@@ -177,6 +198,13 @@ class Trick(NamedTuple):
 
 
 TRICKS = (
+    Trick(
+        "plugins",
+        "Seven times a start asks which plugins there are of one kind, and each time Python reads a file of "
+        "every package that is installed.",
+        "https://github.com/python/cpython/blob/v3.11.2/Lib/importlib/metadata/__init__.py",
+        instead={"importlib.metadata:entry_points": _Around(_read_once)},
+    ),
     Trick(
         "formats",
         "rfc3987-syntax makes 35 parsers as it is imported. By them jsonschema checks addresses with letters "

@@ -23,13 +23,13 @@ NAMES = [trick.name for trick in TRICKS]
 # A node's program. As its server listens, it tells what has happened of all that tricks leave out, and then
 # what comes of using it.
 SERVER = """
-import gc, json, os, ssl, sys
+import collections, gc, json, os, ssl, sys
 from launcher.protocol import EventKind
 from launcher.singleuser import main
 from launcher.singleuser.reporter import Reporter
 from launcher.singleuser.shortcuts import _Later
 
-collected, begun = [], False
+collected, read, begun = [], collections.Counter(), False
 
 def happened():
     import aiohttp.connector
@@ -37,6 +37,7 @@ def happened():
     imported = {name for name, module in sys.modules.items() if not isinstance(module, _Later)}
     yarn = os.path.exists("node.log") and "yarn" in open("node.log").read()
     seen = {
+        "plugins": max(read.values()) > 1,
         "formats": "rfc3987_syntax" in imported,
         "certificates": {type(each) for each in contexts} == {ssl.SSLContext},
         "database": {"sqlalchemy", "alembic", "jupyterhub.orm", "jupyterhub.handlers"} <= imported,
@@ -63,6 +64,11 @@ def send(reporter, kind, *, send=Reporter.send, **facts):
         exec(os.environ.pop("THEN"), {"tell": lambda what: print("It says", json.dumps(what), flush=True)})
     send(reporter, kind, **facts)
 
+def heard(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("/entry_points.txt"):
+        read[str(arguments[0])] += 1
+
+sys.addaudithook(heard)
 gc.callbacks.append(lambda phase, info: collected.append(phase) if begun else None)
 Reporter.send = send
 # As root anything can be written.

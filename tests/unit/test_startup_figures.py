@@ -60,6 +60,15 @@ def test_calls_are_counted_once_however_many_lines_they_have():
     assert calls.counted(TRACE.splitlines()) == 5
 
 
+def test_calls_are_counted_until_a_server_takes_its_first_connection():
+    trace = [
+        '12 openat(AT_FDCWD, "/a", O_RDONLY) = 3',
+        "12 accept4(6, {sa_family=AF_INET}, [128 => 16], SOCK_CLOEXEC) = 9",
+        '12 openat(AT_FDCWD, "/b", O_RDONLY) = 3',
+    ]
+    assert list(calls.until_listening(trace)) == trace[:1]
+
+
 def test_the_half_of_a_start_is_counted_from_what_python_looks_for_first():
     assert half.split(TRACE) == (3, 2)
 
