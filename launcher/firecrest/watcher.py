@@ -19,7 +19,7 @@ from launcher.firecrest.job import JobStatus, Verdict
 STARTING = (3.0, 17.0, 75.0)
 """Seconds between two looks at a job that was just submitted; the last one repeats, as in all of these.
 
-They only say why it waits, or that it came to nothing without a word: once it runs it says so itself.
+They only say why it waits: once it runs it says so itself. Whoever sees that something is odd looks sooner.
 """
 ENDING = (0.0, 0.4, 0.8, 1.5, 3.0, 6.0)
 """The same of a job that should end soon."""
@@ -120,6 +120,7 @@ class Follower:
     known: Known
     pace: Sequence[float]
     told: Callable[[], None]
+    changed: asyncio.Event
     step: int = 0
     due: float = 0.0
     looked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -132,6 +133,11 @@ class Follower:
     def comes_soon(self, now: float) -> bool:
         """Tell whether its next look is so near that it may come now, together with another's."""
         return self.due - now <= self.pause / 2
+
+    def look_within(self, seconds: float) -> None:
+        """Have the next look come so soon at least."""
+        self.due = min(self.due, time.monotonic() + seconds)
+        self.changed.set()
 
     async def next_look(self) -> Known:
         """Wait until the job was looked at once more."""
@@ -188,7 +194,8 @@ class Watcher:
             told: Called after each look.
         """
         now = time.monotonic()
-        follower = Follower(job_id, owner, self._known(job_id), pace, told, due=now + pace[0])
+        known = self._known(job_id)
+        follower = Follower(job_id, owner, known, pace, told, self._changed, due=now + pace[0])
         if self._logged_out:  # whoever is new may have brought a log-in that is good again
             self._not_before = min(self._not_before, now + _SOON)
         self._followers.add(follower)

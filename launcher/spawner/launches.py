@@ -273,16 +273,14 @@ class Launches:
         if row is None:  # a named server may be deleted while its job ends
             return
         state = dict(row.state or {})
-        saved = state.get(STATE_KEY)
-        saved_id = saved.get("launch_id") if isinstance(saved, dict) else None
+        saved_id = (state.get(STATE_KEY) or {}).get("launch_id")
         if saved_id != record.launch_id and saved_id in self._by_id:
             return
         if gone:
             state.pop(STATE_KEY, None)
         else:
             state[STATE_KEY] = record.to_state()
-        if state != row.state:
-            row.state = state
+        row.state = state
 
     def _row(self, launch: Launch) -> orm.Spawner | None:
         """Return what the database holds of a launch's server."""

@@ -216,7 +216,8 @@ class LauncherSpawner(UserOptions, Spawner):
                     if launch.gone:
                         raise failure.lost(record.job_id)
                     return start
-                if awaited or not await self._is_dead(launch):
+                known = None if awaited else await self._jobs(launch).look(record.job_id)
+                if known is None or known.verdict is not Verdict.DEAD:
                     return start
             if not launch.wanted:
                 raise LauncherError("This start was stopped.", todo="Press Start again if you want it.")
@@ -227,10 +228,6 @@ class LauncherSpawner(UserOptions, Spawner):
         if not await self.see_off(launch, within=self.stop_timeout):
             raise still_ending(record.job_id, launch.ending_problem)
         return None
-
-    async def _is_dead(self, launch: Launch) -> bool:
-        """Tell whether a job is surely over."""
-        return (await self._jobs(launch).look(launch.record.job_id)).verdict is Verdict.DEAD
 
     def _asks_for(self, launch: Launch) -> bool:
         """Tell whether the user asks for what a launch is, in other words."""
@@ -414,8 +411,8 @@ class LauncherSpawner(UserOptions, Spawner):
     def _save(self, launch: Launch) -> None:
         if not launch.wanted:
             forget_token(self.user.db, self._api_token(launch))
-        launches = self._launches
-        (launches.save_soon if launch.record.phase is Phase.SUBMITTED else launches.save)(launch)
+        submitted = launch.record.phase is Phase.SUBMITTED
+        (self._launches.save_soon if submitted else self._launches.save)(launch)
 
     async def _settle(self, launch: Launch) -> None:
         """Have JupyterHub told as soon as a server in doubt is known to be dead."""

@@ -25,6 +25,8 @@ _LOOK_AFTER = (2.0, 6.0, 12.0)
 """Seconds before each look for a job whose submit was not answered: a stalled controller takes it late."""
 _LONGEST_PAUSE = 60.0
 _HOPELESS_LOOKS = 2
+_ODD = 25.0
+"""Seconds before the next look at a job that does not just wait."""
 _READY_WITHIN = 900.0
 """Seconds from the claim in which a server must listen: a file system that hangs keeps it for ever."""
 _ASK_EVERY = 1.0
@@ -192,17 +194,19 @@ class Start:
         """Wait until the launch is ready or can't come to that."""
         launch, record = self._launch, self._record
         with contextlib.ExitStack() as following:
-            known, considered = None, 0
+            follower, considered = None, 0
             while record.phase is not Phase.READY and not launch.failure:
                 if launch.ended is not None:
                     launch.fail(await self._why_ended(launch.ended))
                     continue
-                if known is None and record.job_id:
+                if follower is None and record.job_id:
                     followed = self._jobs.follow(record.job_id, STARTING, told=launch.touch)
-                    known = following.enter_context(followed).known
-                if known and known.looks > considered:
-                    considered = known.looks
-                    await self._consider(known)
+                    follower = following.enter_context(followed)
+                if follower and follower.known.looks > considered:
+                    considered = follower.known.looks
+                    await self._consider(follower.known)
+                    if self._hopeless or follower.known.words != "PENDING":
+                        follower.look_within(_ODD)
                     continue
                 if record.phase is Phase.CLAIMED:
                     self._claimed_since = self._claimed_since or time.monotonic()
@@ -211,7 +215,7 @@ class Start:
                         launch.fail(failure.never_ready(record.job_id, _READY_WITHIN, log))
                         continue
                 if time.monotonic() >= self._deadline:
-                    status = known.status if known else None
+                    status = follower.known.status if follower else None
                     launch.fail(failure.still_waiting(record.job_id, self._seconds, status))
                     continue
                 # Nothing is awaited between the looks at what has changed and this: no change is missed.

@@ -181,6 +181,16 @@ class TestPace:
                 async with asyncio.timeout(4):
                     await follower.next_look()
 
+    async def test_who_finds_something_odd_has_the_next_look_come_sooner_and_never_later(self):
+        with watcher(Firecrest(job1=RUNNING)).follow("1", (1.0, 600.0, 10.0)) as follower:
+            await follower.next_look()
+            follower.look_within(5)
+            async with asyncio.timeout(6):
+                await follower.next_look()
+            follower.look_within(1000)
+            async with asyncio.timeout(13):
+                await follower.next_look()
+
     async def test_without_a_follower_nothing_is_asked_and_no_task_is_left(self):
         firecrest = Firecrest(job1=PENDING)
         tasks = asyncio.all_tasks()
