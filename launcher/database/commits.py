@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 _SOON = 0.05
 """Seconds in which changes come together."""
 _Thing = TypeVar("_Thing")
+_log = logging.getLogger(__name__)
 
 
 class Commits(Generic[_Thing]):
-    """Commits what becomes of things.
+    """Commits what becomes of things. What can't be committed is tried again only when it is asked for.
 
     Args:
         session: The hub's.
@@ -25,43 +28,53 @@ class Commits(Generic[_Thing]):
     def __init__(self, session: Session, change: Callable[[_Thing], None]) -> None:
         self._session = session
         self._change = change
-        self._waiting: dict[_Thing, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._done = asyncio.Event()
+        self._waiting: dict[_Thing, asyncio.Future[None]] = {}
 
     def now(self, thing: _Thing) -> None:
-        """Commit what has become of a thing, with all that waits, and what else the session holds."""
-        self._waiting[thing] = None
-        self._commit()
+        """Commit what has become of a thing, and what else the session holds.
 
-    def soon(self, thing: _Thing) -> None:
-        """Commit it in a moment, together with others.
-
-        A hub may die before: whoever must not hear of what would then be forgotten waits for `done`.
+        Raises:
+            SQLAlchemyError: If it can't be; then nothing of it is.
         """
-        self._waiting[thing] = None
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_SOON, self._commit)
+        self._commit([thing])
 
-    async def done(self, thing: _Thing) -> None:
-        """Wait until what has become of a thing is committed."""
-        while thing in self._waiting:
-            if self._timer is None:  # it could not be: now it can, or whoever waits hears why not
-                self._commit()
+    def soon(self, thing: _Thing) -> asyncio.Future[None]:
+        """Commit it in a moment, together with others; return what tells whether it was.
+
+        A hub may die before: whoever must not hear of what would then be forgotten waits for that.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_later(_SOON, self._commit_all)
+        if thing not in self._waiting:
+            self._waiting[thing] = loop.create_future()
+        return self._waiting[thing]
+
+    def _commit_all(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        error = self._problem(waiting)
+        for thing, done in waiting.items():
+            # One that can't be committed is no reason to forget the others; a database that is away is.
+            alone = error if isinstance(error, OperationalError | None) else self._problem([thing])
+            if alone is None:
+                done.set_result(None)
             else:
-                await self._done.wait()
+                done.set_exception(alone)
+                done.exception()  # nobody need wait for it
 
-    def _commit(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        self._done.set()
-        self._done = asyncio.Event()
+    def _problem(self, things: Iterable[_Thing]) -> Exception | None:
         try:
-            for thing in self._waiting:
+            self._commit(things)
+        except Exception as error:  # noqa: BLE001 - whoever waits hears of it
+            _log.exception("The database does not take what has become of launches")
+            return error
+        return None
+
+    def _commit(self, things: Iterable[_Thing]) -> None:
+        try:
+            for thing in things:
                 self._change(thing)
             self._session.commit()
         except Exception:
             self._session.rollback()  # else nobody could save anything any more
             raise
-        self._waiting.clear()

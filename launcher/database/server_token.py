@@ -13,9 +13,6 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import hash_token
 from sqlalchemy.orm import Session
 
-_ACCESS = "access:servers!server="
-"""What JupyterHub lets the token of a server do begins so."""
-
 
 def use_token(spawner: Spawner, token: str, before: str = "", *, new: bool = False) -> None:
     """Put a launch's token in the place of the one that JupyterHub has just made for a start.
@@ -60,7 +57,8 @@ def forget_token(session: Session, token: str) -> None:
 def forget_unused(session: Session, wanted: Iterable[str]) -> None:
     """Remove the tokens of starts that ended with an earlier hub before they had a launch.
 
-    JupyterHub makes a token as a start begins. If it ends just then, that is nobody's, and never expires.
+    JupyterHub makes a token as a start begins. If it ends just then, that is nobody's, and never expires. The
+    next hub takes such a server for one that runs until it has looked: the one after that removes the token.
 
     Args:
         session: Of the hub's database.
@@ -70,8 +68,10 @@ def forget_unused(session: Session, wanted: Iterable[str]) -> None:
     running = session.query(orm.User.name, orm.Spawner.name).join(orm.Spawner.user)
     used = {*wanted, *map("/".join, running.filter(orm.Spawner.server_id.isnot(None)))}
     made = (orm.APIToken.note.startswith("Server at /"), orm.APIToken.expires_at.is_(None))
-    for token in session.query(orm.APIToken).filter(*made).all():
-        servers = [each.removeprefix(_ACCESS) for each in token.scopes if each.startswith(_ACCESS)]
+    for token, name in session.query(orm.APIToken, orm.User.name).join(orm.APIToken.user).filter(*made).all():
+        # A user may have had another name when the token was made: which server's it is can't be told then.
+        own = f"access:servers!server={name}/"
+        servers = [f"{name}/{each.removeprefix(own)}" for each in token.scopes if each.startswith(own)]
         if servers and used.isdisjoint(servers):
             session.delete(token)
     session.commit()

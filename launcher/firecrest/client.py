@@ -12,14 +12,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import httpx
-from aiohttp import ClientConnectorError, ClientError, ClientSession, DummyCookieJar, TCPConnector
 from firecrest.FirecrestException import FirecrestException
 from firecrest.v2 import AsyncFirecrest
-from httpx_aiohttp import AiohttpTransport
 
 from launcher.clusters import JOB_NAME, Cluster, UserAccounts
 from launcher.errors import FirecrestError, JobRejected
@@ -33,9 +31,9 @@ CALL_TIMEOUT = 30.0
 AT_ONCE = 4
 """Calls of one identity at the same time: each may take two of the ten sessions that sshd allows."""
 _AT_ONCE_OF_ALL = 16
+_KEPT = 4
+"""Connections that are kept while nothing is sent."""
 _TRIES = 4
-_IDLE_FOR = 5.0
-"""Seconds for which a connection is kept: whoever serves closes it some day, maybe as a request comes."""
 _API_VERSION = "2.6.0"
 
 Observer = Callable[[str, str, float], None]
@@ -98,22 +96,17 @@ class Firecrest:
         self._system = cluster.firecrest.system
         self._token = _ContextToken()
         self._url = url = str(cluster.firecrest.url)
-        trust = _certificates() if url.startswith("https:") else None
-        self._client = AsyncFirecrest(url, authorization=self._token, verify=trust or False)
-        # It offers no way to choose what carries its requests. httpx's own looks at every idle connection
-        # before and after each of them, and keeps the hub's event loop several times as long.
-        self._client._session = httpx.AsyncClient(  # noqa: SLF001
-            transport=AiohttpTransport(trust or False, client=partial(_connections, trust))
-        )
+        verify = _certificates() if url.startswith("https:") else False
+        self._client = AsyncFirecrest(url, authorization=self._token, verify=verify)
+        # It takes no limits itself. httpx looks at every idle connection before and after each request, which
+        # with the twenty that it keeps takes the hub's event loop longer than all the rest.
+        limits = httpx.Limits(max_keepalive_connections=_KEPT)
+        self._client._session = httpx.AsyncClient(verify=verify, limits=limits)  # noqa: SLF001
         self._client.timeout = httpx.Timeout(20.0, connect=5.0)
         # A 429 comes back as an error: pyfirecrest would sleep for as long as the answer says.
         self._client.num_retries_rate_limit = 0
         # Else an older server's header makes pyfirecrest refuse some calls by itself.
         self._client.set_api_version(_API_VERSION)
-
-    async def aclose(self) -> None:
-        """Close its connections; a hub keeps them as long as it runs."""
-        await self._client._session.aclose()  # noqa: SLF001 - nothing else closes it
 
     async def accounts(self, who: Identity) -> UserAccounts:
         """Return the user's Slurm accounts on the system, as `userinfo` tells them from FirecREST 2.6 on."""
@@ -253,14 +246,12 @@ class Firecrest:
                 status=status,
                 may_have_happened=status not in _NOT_CARRIED_OUT,
             ) from None
-        except (httpx.HTTPError, ClientError, TimeoutError, ValueError, TypeError, KeyError) as error:
-            # What carries the requests calls a connection that was lost by the same name as one never made.
-            problem = error.__cause__ if isinstance(error.__cause__, ClientError) else error
+        except (httpx.HTTPError, TimeoutError, ValueError, TypeError, KeyError) as error:
             raise FirecrestError(
                 "FirecREST did not answer.",
-                why=f"{type(problem).__name__} at {self._url}",
+                why=f"{type(error).__name__} at {self._url}",
                 todo=_LATER,
-                may_have_happened=not isinstance(problem, ClientConnectorError),
+                may_have_happened=not isinstance(error, httpx.ConnectError),
             ) from None
         finally:
             # A call that its caller has given up says nothing of FirecREST.
@@ -268,12 +259,6 @@ class Firecrest:
                 self.circuit.answered(status)
                 self._observe(method, str(status or "no answer"), time.monotonic() - began)
         return answer
-
-
-def _connections(trust: ssl.SSLContext | None) -> ClientSession:
-    """Return connections, kept while they are used, through the proxies that the environment names."""
-    connector = TCPConnector(ssl=trust or False, keepalive_timeout=_IDLE_FOR)
-    return ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=True)
 
 
 @cache

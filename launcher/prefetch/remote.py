@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -69,41 +68,41 @@ async def stage_remotely(
     """
     told = Told(list(wanted), secrets.token_hex(8))
     text = script(cluster, wanted, told.mark, directives(cluster, job))
-    async with contextlib.aclosing(Firecrest(cluster)) as firecrest:
-        submitting = asyncio.ensure_future(firecrest.submit(who, text, cluster.home_of(job.user)))
-        try:
-            job_id = await asyncio.shield(submitting)
-        except asyncio.CancelledError:
-            await to_the_end(_cancel_late(firecrest, who, submitting, say))
-            raise
-        say(f"Submitted as job {job_id}")
-        path = log_path(cluster, job.user, job_id)
+    firecrest = Firecrest(cluster)
+    submitting = asyncio.ensure_future(firecrest.submit(who, text, cluster.home_of(job.user)))
+    try:
+        job_id = await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        await to_the_end(_cancel_late(firecrest, who, submitting, say))
+        raise
+    say(f"Submitted as job {job_id}")
+    path = log_path(cluster, job.user, job_id)
 
-        async def read() -> None:
-            heard = [told.hear(line) for line in await firecrest.log_tail(who, path, _LINES)]
-            if any(heard):
-                on_change(told)
+    async def read() -> None:
+        heard = [told.hear(line) for line in await firecrest.log_tail(who, path, _LINES)]
+        if any(heard):
+            on_change(told)
 
-        known: Known | None = None
-        try:
-            async with asyncio.timeout(timeout):
-                known = await _ended(firecrest, who, job_id, say, read)
-        except TimeoutError:
-            trouble = f"Job {job_id} was not over after {timeout:g} s. " + await _cancelled(
-                firecrest, who, job_id
-            )
-        except BaseException:
-            await to_the_end(_cancel(firecrest, who, job_id, say))
-            raise
-        else:
-            trouble = _trouble(job_id, known)
-        for pause in _READ_AGAIN:
-            await read()
-            if told.complete or pause is None:
-                break
-            await asyncio.sleep(pause)
-        said = trouble or f"Job {job_id} said nothing of it."
-        return Staged(told.all(f"{said} Its output: {path}"), job_id, trouble)
+    known: Known | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            known = await _ended(firecrest, who, job_id, say, read)
+    except TimeoutError:
+        trouble = f"Job {job_id} was not over after {timeout:g} s. " + await _cancelled(
+            firecrest, who, job_id
+        )
+    except BaseException:
+        await to_the_end(_cancel(firecrest, who, job_id, say))
+        raise
+    else:
+        trouble = _trouble(job_id, known)
+    for pause in _READ_AGAIN:
+        await read()
+        if told.complete or pause is None:
+            break
+        await asyncio.sleep(pause)
+    said = trouble or f"Job {job_id} said nothing of it."
+    return Staged(told.all(f"{said} Its output: {path}"), job_id, trouble)
 
 
 async def _ended(

@@ -48,7 +48,8 @@ class _NodeHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Look at the length before anything is read."""
-        if int(self.request.headers.get("Content-Length") or 0) > MAX_MESSAGE_BYTES:
+        length = self.request.headers.get("Content-Length", "0")
+        if not length.isdecimal() or int(length) > MAX_MESSAGE_BYTES:
             self._too_long()
 
     def data_received(self, chunk: bytes) -> None:

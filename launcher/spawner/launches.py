@@ -259,8 +259,8 @@ class Launches:
         self._commits.soon(launch)
 
     async def saved(self, launch: Launch) -> None:
-        """Wait until a launch's record is saved."""
-        await self._commits.done(launch)
+        """Do that, and wait until it is."""
+        await asyncio.shield(self._commits.soon(launch))
 
     def _change(self, launch: Launch) -> None:
         """Put a launch's record into the row that it belongs into."""
@@ -284,7 +284,8 @@ class Launches:
 
     def _row(self, launch: Launch) -> orm.Spawner | None:
         """Return what the database holds of a launch's server."""
-        if launch.row is None or not inspect(launch.row).persistent:
+        # After an error the session knows nothing of its rows, not even whether they are still there.
+        if launch.row is None or not inspect(launch.row).persistent or inspect(launch.row).expired:
             named = orm.User.name == launch.user, orm.Spawner.name == launch.server
             launch.row = self._session.query(orm.Spawner).join(orm.User).filter(*named).one_or_none()
         return launch.row

@@ -301,7 +301,6 @@ class LauncherSpawner(UserOptions, Spawner):
         record.nonce, record.node = claim.nonce, claim.node
         record.job_id = record.job_id or claim.job_id
         launch.enter(Phase.CLAIMED)
-        self._launches.save_soon(launch)
         # A start that never gets a node takes no word on the last session away.
         LastSessions.of(self.user.settings).forget(self.user, self.name)
         launch.alive()

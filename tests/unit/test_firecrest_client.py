@@ -321,15 +321,22 @@ class TestErrors:
         assert (error.status, error.why) == (status, "HTTP 400" if status == 400 else "busy")
 
     @pytest.mark.parametrize(
-        "problem",
-        [httpx.ReadTimeout("late"), httpx.ReadError("reset"), httpx.RemoteProtocolError("no HTTP")],
+        ("problem", "may_have_happened"),
+        [
+            (httpx.ConnectError("refused"), False),
+            (httpx.ReadTimeout("late"), True),
+            (httpx.ReadError("reset"), True),
+            (httpx.RemoteProtocolError("no HTTP"), True),
+        ],
         ids=lambda value: type(value).__name__,
     )
-    async def test_no_answer_has_no_status_and_nothing_is_certain(self, wire, problem):
+    async def test_no_answer_has_no_status_and_only_a_connection_that_never_was_is_certain(
+        self, wire, problem, may_have_happened
+    ):
         wire.error = problem
         error = await refused(wire.firecrest.submit(ALICE, "#!/bin/bash", "/home/alice"))
         assert error.status is None
-        assert error.may_have_happened
+        assert error.may_have_happened is may_have_happened
         assert error.what == "FirecREST did not answer."
         assert error.why == f"{type(problem).__name__} at http://firecrest.example.org/v2"
         assert error.todo

@@ -67,7 +67,7 @@ async def firecrest(url):
     model |= {"launcher": "/opt/launcher", "partitions": [{"name": "normal", "time_limit": 480}]}
     client = Firecrest(Cluster.model_validate(model | {"node_addresses": ["10.0.0.0/8"]}))
     yield client
-    await client.aclose()
+    await client._client.close_session()
 
 
 async def refused(client):
@@ -103,7 +103,8 @@ async def test_who_gives_no_whole_answer_may_have_carried_it_out(words, monkeypa
 
 
 async def test_the_proxy_that_the_environment_names_is_used(monkeypatch):
-    async with listening(TAKEN) as server, firecrest("http://firecrest.example.org/v2") as client:
+    async with listening(TAKEN) as server:
         monkeypatch.setenv("http_proxy", server.url)
-        assert await client.submit(Alice(), "#!/bin/bash", "/home/alice") == "42"
+        async with firecrest("http://firecrest.example.org/v2") as client:
+            assert await client.submit(Alice(), "#!/bin/bash", "/home/alice") == "42"
     assert server.asked[0].startswith("POST http://firecrest.example.org/v2/compute/tiny/jobs HTTP/1.1\r\n")

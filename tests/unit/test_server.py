@@ -163,18 +163,29 @@ class TestWhoeverListensThereNow:
             assert not await server.proves(url, KEY, None)
             assert not await server.stop(url, KEY, None)
 
-    async def test_an_answer_without_an_end_is_not_read_to_its_end(self):
+    @pytest.mark.parametrize(
+        ("begin", "more"),
+        [
+            (b"HTTP/1.1 200 x\r\n\r\n", b"0" * 65536),
+            (b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"0" * 65536 + b"\r\n"),
+            (b"HTTP/1.1 200 x\r\n", b"X-More: and more\r\n" * 4096),
+            (b"HTTP/1.1 200 x\r\nX-More: ", b"0" * 65536),
+            (b"", b"\r\n" * 32768),
+        ],
+        ids=["body", "chunks", "headers", "one header", "empty lines"],
+    )
+    async def test_an_answer_without_an_end_is_not_read_to_its_end(self, begin, more):
         sent = 0
 
         async def stream(writer):
             nonlocal sent
-            writer.write(b"HTTP/1.1 200 x\r\n\r\n")
+            writer.write(begin)
             while True:
-                writer.write(b"0" * 65536)
-                sent += 65536
+                writer.write(more)
+                sent += len(more)
                 await writer.drain()
 
-        async with answering(stream) as url:
+        async with answering(stream) as url, asyncio.timeout(3):
             assert not await server.proves(url, KEY, None)
         assert sent < 50_000_000
 

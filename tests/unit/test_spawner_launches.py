@@ -6,6 +6,7 @@ import time
 import pytest
 from jupyterhub import orm
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 from stand_in import CLUSTER
@@ -42,7 +43,7 @@ def session():
     """A hub's database with three servers: one launched by us, one of another spawner, one never started."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     orm.Base.metadata.create_all(engine)
-    session = Session(engine)
+    session = Session(engine, expire_on_commit=False)  # as JupyterHub has it
     for name, server, state in (
         ("alice", "", {STATE_KEY: record(phase=Phase.READY, job_id="42").to_state(), "of_another": 1}),
         ("alice", "second", None),
@@ -186,14 +187,6 @@ class TestSavedSoon:
         assert len(commits) == 1
         assert virtual_time.elapsed < 1
 
-    async def test_what_is_saved_at_once_takes_them_along(self, session):
-        launches = Launches(session)
-        launch = launches.get("c" * 32)
-        launch.record.node = "nid007"
-        launches.save_soon(launch)
-        launches.save(launches.add(Launch(record(launch_id="d" * 32), "alice", "second")))
-        assert LaunchRecord.from_state(saved(session)).node == "nid007"
-
     async def test_what_jupyterhub_has_saved_meanwhile_is_not_saved_again(self, session):
         launches = Launches(session)
         launch = launches.get("c" * 32)
@@ -212,7 +205,7 @@ class TestSavedSoon:
         await launches.saved(launch)
         assert not any(statement.startswith("UPDATE") for statement in statements)
 
-    async def test_whoever_waits_for_a_record_that_could_not_be_saved_has_it_tried_again(self, session):
+    async def test_whoever_waits_hears_that_a_record_could_not_be_saved_and_may_try_again(self, session):
         def fail(_):
             raise OSError("no space left on device")
 
@@ -225,7 +218,64 @@ class TestSavedSoon:
         with pytest.raises(OSError, match="no space left"):
             await launches.saved(launch)
         event.remove(session, "before_commit", fail)
+        assert LaunchRecord.from_state(saved(session)).node == ""
         await launches.saved(launch)
+        assert LaunchRecord.from_state(saved(session)).node == "nid007"
+
+    async def test_a_record_that_the_database_refuses_keeps_no_other_from_being_saved(self, session):
+        session.connection().exec_driver_sql(
+            "create trigger refuse before update on spawners when new.state like '%nid666%' "
+            "begin select raise(abort, 'refused'); end"
+        )
+        session.commit()
+        launches = Launches(session)
+        first = launches.get("c" * 32)
+        second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))
+        first.record.node, second.record.node = "nid666", "nid002"
+        told = await asyncio.gather(launches.saved(first), launches.saved(second), return_exceptions=True)
+        assert "refused" in str(told[0])
+        assert told[1] is None
+        assert LaunchRecord.from_state(saved(session, server="second")).node == "nid002"
+        first.record.node = "nid001"
+        await launches.saved(first)
+        assert LaunchRecord.from_state(saved(session)).node == "nid001"
+
+    async def test_a_database_that_is_away_is_asked_once_for_all(self, session):
+        tries = []
+
+        def fail(session):
+            tries.append(session)
+            raise OperationalError("commit", {}, OSError("database is locked"))
+
+        launches = Launches(session)
+        first = launches.get("c" * 32)
+        second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))
+        event.listen(session, "before_commit", fail)
+        told = await asyncio.gather(launches.saved(first), launches.saved(second), return_exceptions=True)
+        assert [type(each) for each in told] == [OperationalError] * 2
+        assert len(tries) == 1
+
+    async def test_one_whose_row_somebody_else_has_removed_harms_nobody(self, session):
+        launches = Launches(session)
+        first = launches.get("c" * 32)
+        second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))
+        await asyncio.gather(launches.saved(first), launches.saved(second))
+        with session.get_bind().connect() as another:
+            another.exec_driver_sql("delete from spawners where name = ''")
+            another.commit()
+        first.record.node = second.record.node = "nid002"
+        await asyncio.gather(launches.saved(first), launches.saved(second), return_exceptions=True)
+        assert LaunchRecord.from_state(saved(session, server="second")).node == "nid002"
+        await launches.saved(first)  # there is no place for it any more
+
+    async def test_whoever_goes_away_while_a_record_is_saved_takes_it_from_nobody(self, session):
+        launches = Launches(session)
+        launch = launches.get("c" * 32)
+        launch.record.node = "nid007"
+        going, staying = (asyncio.create_task(launches.saved(launch)) for _ in range(2))
+        await asyncio.sleep(0)
+        going.cancel()
+        await staying
         assert LaunchRecord.from_state(saved(session)).node == "nid007"
 
 
