@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,6 +33,7 @@ class Benchmark:
         plotted: Returns file name → SVG.
         options: Of its command.
         usual: Whether `make bench` runs it.
+        follows: Another page → what returns the Markdown of what follows there from the figures.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Benchmark:
     plotted: Callable[[Mapping[str, Result]], Mapping[str, str]] = lambda _: {}
     options: tuple[click.Option, ...] = ()
     usual: bool = True
+    follows: Mapping[Path, Callable[[Mapping[str, Result]], str]] = field(default_factory=dict)
 
     def run(self, **options: Any) -> bool:
         """Measure, keep and show the figures; return whether all targets hold.
@@ -64,6 +67,8 @@ class Benchmark:
         """Write the figures that are kept, if any, and the plots of them, into the documentation."""
         if kept := load(self.name):
             page.refresh(self.name, self.shown(kept), self.plotted(kept))
+            for path, shown in self.follows.items():
+                path.write_text(page.written(path.read_text(), self.name, shown(kept)))
 
     def command(self) -> click.Command:
         """Return the command that runs it; exit code 1 if a target does not hold."""

@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import click
 
 from benchmarks.benchmark import Benchmark
+from benchmarks.page import PAGE
 from benchmarks.results import Result
+from benchmarks.storm import scaling
 from benchmarks.storm.cores import Cores
 from benchmarks.storm.measuring import arriving, at_once, in_steady_state
 from benchmarks.storm.page import plotted, shown, shown_with_steady
@@ -66,4 +68,5 @@ BENCHMARK = Benchmark(
         click.Option(["--scale"], type=float, default=1.0, help="The part of all sizes; for trials below 1."),
     ),
     usual=False,
+    follows={PAGE.with_name("scaling.md"): scaling.shown},
 )

@@ -272,8 +272,8 @@ def test_the_usual_ones_take_less_than_twenty_minutes():
 
 @pytest.mark.parametrize("each", commands.BENCHMARKS, ids=lambda each: each.name)
 def test_each_has_marks_in_the_documentation(each):
-    text = page.PAGE.read_text()
-    assert 0 < text.index(page.begin(each.name)) < text.index(page.end(each.name))
+    for text in (page.PAGE.read_text(), *(path.read_text() for path in each.follows)):
+        assert 0 < text.index(page.begin(each.name)) < text.index(page.end(each.name))
 
 
 @pytest.mark.parametrize("each", commands.BENCHMARKS, ids=lambda each: each.name)
@@ -282,6 +282,8 @@ def test_the_documentation_shows_the_figures_that_are_kept(each):
     if kept:
         text = page.PAGE.read_text()
         assert page.written(text, each.name, each.shown(kept)) == text
+        for path, shown in each.follows.items():
+            assert page.written(path.read_text(), each.name, shown(kept)) == path.read_text()
         for name, plot in each.plotted(kept).items():
             assert (page.PLOTS / name).read_text() == plot
 

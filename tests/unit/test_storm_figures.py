@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from benchmarks.results import by_name
-from benchmarks.storm import page, steady, told
+from benchmarks.storm import page, scaling, steady, told
 from benchmarks.storm.cores import Look
 from benchmarks.storm.figures import Seen, Start, Storm, percentile
 from benchmarks.watch import meter as metering
@@ -238,6 +238,19 @@ class TestPage:
         ):
             assert head in shown
         assert list(page.plotted(results)) == ["storm.svg"]
+
+    def test_what_follows_for_one_hub_is_said_with_the_figures_that_it_follows_from(self):
+        ours = [storm(start(), start(), cpu=0.08, own={"user0": 0.01, "user1": 0.01})]
+        plain, reporting = (steady.While(seen(cpu=cpu), 10.0) for cpu in (1.0, 3.0))
+        results = [
+            *told.of_storms("2 at once", ours, ours),
+            *told.of_steady_state(
+                10_000, steady.Return(answers=12.0, servers=30.0, cpu=1), plain, reporting, memory=5e8, lost=0
+            ),
+        ]
+        rows = scaling.shown(by_name(results)).splitlines()[2:]
+        said = [row.split(" | ")[-1].removesuffix(" |") for row in rows]
+        assert said == ["120", "750", "25 %", "16,667", "0.5 GB", "12, 30"]
 
     def test_without_figures_nothing_is_shown(self):
         assert page.shown({}) == ""
