@@ -44,20 +44,18 @@ async def proves(base_url: str, launch_key: str, context: ssl.SSLContext | None)
 
 
 async def stop(base_url: str, launch_key: str, context: ssl.SSLContext | None) -> bool:
-    """Ask a server to end, and tell whether it proves that it will.
+    """Ask a server to end, as at SIGTERM; tell whether it is this launch's and will.
 
     Args:
         base_url: The server's URL with its prefix, ending in `/`.
-        launch_key: The launch key; only who has it may ask.
+        launch_key: The launch key, 64 hexadecimal digits.
         context: As of `certificates.client_context`.
     """
     nonce = new_nonce()
+    url, proof = f"{base_url}{STOP_PATH}", probe_proof(launch_key, nonce)
     headers = {"Content-Type": "application/json", SIGNATURE_HEADER: stop_proof(launch_key, nonce)}
-    return await _proven(
-        *("POST", f"{base_url}{STOP_PATH}", context, HTTPStatus.ACCEPTED, probe_proof(launch_key, nonce)),
-        body=encode(Stop(nonce)),
-        headers=headers,
-    )
+    request = {"body": encode(Stop(nonce)), "headers": headers}
+    return await _proven("POST", url, context, HTTPStatus.ACCEPTED, proof, **request)
 
 
 async def _proven(

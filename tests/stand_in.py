@@ -11,7 +11,11 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
+from jupyterhub import orm
 from rendering import TINY
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
 from launcher.clusters import Cluster
 from launcher.errors import FirecrestError
@@ -152,6 +156,19 @@ def jobs(
 def script(launch: Launch) -> str:
     """Return as much of a launch's script as matters here."""
     return f"#!/bin/bash -l\n# launch {launch.record.launch_id}\n"
+
+
+def database() -> Session:
+    """Return a session of a hub's database, which is empty and in memory: `gone` ends both."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    orm.Base.metadata.create_all(engine)
+    return Session(engine, expire_on_commit=False)  # as JupyterHub has it
+
+
+def gone(session: Session) -> None:
+    """End a session and its database."""
+    session.close()
+    session.get_bind().dispose()
 
 
 def launch(user: str = "alice", server: str = "", *, taken: bool = True, **changes: Any) -> Launch:

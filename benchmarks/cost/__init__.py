@@ -6,7 +6,6 @@ All figures are counts, and the same on a slow machine. `docs/performance.md` sa
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 
 from benchmarks.benchmark import Benchmark
@@ -16,10 +15,7 @@ from benchmarks.results import Result
 
 
 def _measured() -> Iterator[list[Result]]:
-    try:
-        yield asyncio.run(measured())
-    except asyncio.CancelledError:
-        sys.exit(130)  # by a signal
+    yield asyncio.run(measured())
 
 
 BENCHMARK = Benchmark("cost", minutes=4, measured=_measured, shown=shown, plotted=plotted)

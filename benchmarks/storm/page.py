@@ -28,12 +28,12 @@ from benchmarks.storm.told import (
 
 Results = Mapping[str, Result]
 
-_TIME = "Hub's processor time a launch"
+TIME = "Hub's processor time a launch"
 
 
 def shown(results: Results) -> str:
     """Return the Markdown of one storm, or several."""
-    parts = [_storm(what, results) for what in _whats(results)]
+    parts = [_storm(what, results) for what in whats(results)]
     if plotted(results):
         words = "bars: what a launch takes of the hub's core, JupyterHub's part and the launcher's"
         parts.append(plot(_file(results), words))
@@ -48,8 +48,8 @@ def shown_with_steady(results: Results) -> str:
 def plotted(results: Results) -> dict[str, str]:
     """Return file name → SVG: the processor's time that a launch takes, and whose it is."""
     rows = {}
-    for what in _whats(results):
-        time = results[f"{_TIME}, {what}"]
+    for what in whats(results):
+        time = results[f"{TIME}, {what}"]
         own = results[f"{OWN[0]}, {what}"].value
         rows[f"{what}: launcher"] = (time.value - own, own)
         rows[f"{what}: {EMPTY}"] = (time.peers[EMPTY], 0.0)
@@ -59,12 +59,12 @@ def plotted(results: Results) -> dict[str, str]:
 
 
 def _file(results: Results) -> str:
-    return "burst.svg" if len(_whats(results)) == 1 else "storm.svg"
+    return "burst.svg" if len(whats(results)) == 1 else "storm.svg"
 
 
-def _whats(results: Results) -> list[str]:
+def whats(results: Results) -> list[str]:
     """Return which storms there are."""
-    begin = f"{_TIME}, "
+    begin = f"{TIME}, "
     return [name.removeprefix(begin) for name in results if name.startswith(begin)]
 
 
@@ -80,7 +80,7 @@ def _storm(what: str, results: Results) -> str:
         result = results[f"{name}, {what}"]
         target = f" ({result.target})" if result.target else ""
         rows.append([f"{name}, {result.unit}", f"{spread(result)}{target}", "", ""])
-    runs = results[f"{_TIME}, {what}"].runs
+    runs = results[f"{TIME}, {what}"].runs
     head = [f"{what}{f', {runs} runs' if runs > 1 else ''}", "launcher", EMPTY, "ratio (target)"]
     return table(head, rows)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from benchmarks.page import table
 from benchmarks.results import Result
+from benchmarks.storm.page import TIME, whats
 from benchmarks.storm.told import BACK, KEPT, OWN, REPORTS, SHARE, TAKEN_UP
 
 _HALF = 50
@@ -14,12 +15,12 @@ _HALF = 50
 
 def shown(results: Mapping[str, Result]) -> str:
     """Return a table of what follows for one hub, each with the figures that it follows from."""
-    figures = dict(_by_start(results))
-    rate, cpu, own = (
-        figures[name] for name in ("Launches a second", "Hub's processor time a launch", OWN[0])
-    )
+    at_once = next(what for what in whats(results) if what.endswith("at once"))
+    rate, cpu, own = (results[f"{name}, {at_once}"].value for name in ("Launches a second", TIME, OWN[0]))
     servers = _servers(results)
-    steady = {name: results[f"{name}, {servers:,} servers"].value for name in _STEADY}
+    steady = {
+        name: results[f"{name}, {servers:,} servers"].value for name in (SHARE, REPORTS, KEPT, BACK, TAKEN_UP)
+    }
     each = (steady[SHARE] + steady[REPORTS]) / servers
     rows = [
         [
@@ -54,16 +55,6 @@ def shown(results: Mapping[str, Result]) -> str:
         ],
     ]
     return table(["one hub, on the machine of [performance.md](performance.md#storms)", "from", "is"], rows)
-
-
-_STEADY = (SHARE, REPORTS, KEPT, BACK, TAKEN_UP)
-
-
-def _by_start(results: Mapping[str, Result]) -> list[tuple[str, float]]:
-    """Return the figures of the storm of most people who press Start at once."""
-    what = next(name.rpartition(", ")[2] for name in results if name.endswith(" at once"))
-    end = f", {what}"
-    return [(name.removesuffix(end), each.value) for name, each in results.items() if name.endswith(end)]
 
 
 def _servers(results: Mapping[str, Result]) -> int:

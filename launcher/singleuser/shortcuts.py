@@ -176,7 +176,7 @@ class Trick(NamedTuple):
         imports: Modules that are imported while it is in force; if none, it is until the server listens.
         later: Module that is put off → name that others take from it as they are imported → what stands for
             that; None if it is used later, and the real one is then imported.
-        instead: `module:attribute` → what stands in its place.
+        instead: `module:attribute` → what stands in its place, or what is put around it.
     """
 
     name: str

@@ -59,7 +59,7 @@ class LaunchRecord:
 
     def to_state(self) -> dict[str, Any]:
         """Return the record as JSON values."""
-        return {name: deepcopy(value) for name, value in vars(self).items()}
+        return deepcopy(vars(self))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:

@@ -216,8 +216,7 @@ class LauncherSpawner(UserOptions, Spawner):
                     if launch.gone:
                         raise failure.lost(record.job_id)
                     return start
-                known = None if awaited else await self._jobs(launch).look(record.job_id)
-                if known is None or known.verdict is not Verdict.DEAD:
+                if awaited or (await self._jobs(launch).look(record.job_id)).verdict is not Verdict.DEAD:
                     return start
             if not launch.wanted:
                 raise LauncherError("This start was stopped.", todo="Press Start again if you want it.")

@@ -5,11 +5,10 @@ import time
 
 import pytest
 from jupyterhub import orm
-from sqlalchemy import create_engine, event
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
-from stand_in import CLUSTER
+from stand_in import CLUSTER, database, gone
 
 from launcher.firecrest import Known
 from launcher.protocol import Event, EventKind, Pulling, ticket_hash
@@ -41,9 +40,7 @@ def launch():
 @pytest.fixture
 def session():
     """A hub's database with three servers: one launched by us, one of another spawner, one never started."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    orm.Base.metadata.create_all(engine)
-    session = Session(engine, expire_on_commit=False)  # as JupyterHub has it
+    session = database()
     for name, server, state in (
         ("alice", "", {STATE_KEY: record(phase=Phase.READY, job_id="42").to_state(), "of_another": 1}),
         ("alice", "second", None),
@@ -55,8 +52,7 @@ def session():
         session.add(orm.Spawner(user=user, name=server, state=state))
     session.commit()
     yield session
-    session.close()
-    engine.dispose()
+    gone(session)
 
 
 def saved(session, user="alice", server=""):

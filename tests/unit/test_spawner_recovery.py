@@ -6,11 +6,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from jupyterhub import orm
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
-from stand_in import LOG, launch
+from stand_in import LOG, database, launch
 
 from launcher.spawner.record import Phase
 from launcher.spawner.recovery import Recovery
@@ -26,10 +22,8 @@ class Taking(Recovery):
     """
 
     def __init__(self, launch, happens):
-        engine = create_engine("sqlite://", poolclass=StaticPool)
-        orm.Base.metadata.create_all(engine)
         settings = {"launcher_launches": [launch]}
-        super().__init__(SimpleNamespace(tornado_settings=settings, users={}, db=Session(engine)), LOG)
+        super().__init__(SimpleNamespace(tornado_settings=settings, users={}, db=database()), LOG)
         self.asked = 0
         self.happens = happens
 

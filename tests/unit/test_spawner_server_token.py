@@ -6,9 +6,7 @@ from types import SimpleNamespace
 import pytest
 from jupyterhub import orm
 from jupyterhub.utils import compare_token
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
+from stand_in import database, gone
 
 from launcher.database.server_token import forget_token, forget_unused, use_token
 from launcher.protocol import derive_api_token
@@ -20,9 +18,7 @@ FIRST, SECOND = (derive_api_token(b"secret", each * 32) for each in "ab")
 @pytest.fixture
 def spawner():
     """A spawner whose server's token and OAuth client JupyterHub has just made."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    orm.Base.metadata.create_all(engine)
-    session = Session(engine)
+    session = database()
     user = orm.User(name="alice")
     client = orm.OAuthClient(identifier="jupyterhub-user-alice", secret="", redirect_uri="", description="")
     session.add_all([user, client, orm.OAuthClient(identifier="jupyterhub", secret="x")])
@@ -32,8 +28,7 @@ def spawner():
     yield SimpleNamespace(
         user=SimpleNamespace(db=session), api_token=MADE, orm_spawner=SimpleNamespace(oauth_client=client)
     )
-    session.close()
-    engine.dispose()
+    gone(session)
 
 
 def good(spawner, token):

@@ -7,10 +7,7 @@ import jwt
 import pytest
 from jupyterhub import orm
 from jupyterhub.utils import utcnow
-from sqlalchemy import create_engine
-from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
-from stand_in import CLUSTER, LATE, LOG, Person, Slurm, jobs, launch, script
+from stand_in import CLUSTER, LATE, LOG, Person, Slurm, database, gone, jobs, launch, script
 
 from launcher.errors import FirecrestError
 from launcher.firecrest import Watcher
@@ -43,10 +40,7 @@ class Hub:
 
     def __init__(self, slurm, *, cancel=True, service=False):
         self.slurm = slurm
-        engine = create_engine("sqlite://", poolclass=StaticPool)
-        orm.Base.metadata.create_all(engine)
-        self.db = Session(engine)
-        self._engine = engine
+        self.db = database()
         self.people = {name: User(name) for name in ("alice", "bob")}
         for name in self.people:
             self.db.add(orm.User(name=name, last_activity=utcnow(with_tz=False)))
@@ -73,8 +67,7 @@ class Hub:
         )
 
     def close(self):
-        self.db.close()
-        self._engine.dispose()
+        gone(self.db)
 
     def knows(self, **facts):
         """Return a launch that this hub knows."""
