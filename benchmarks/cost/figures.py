@@ -11,7 +11,7 @@ from benchmarks.results import Result, at_least, at_most, rounded
 SIZES = (1, 10, 100, 1000)
 QUEUES = (0, 10, 25)
 """Seconds for which the job of a launch waits that starts within 30 s."""
-QUEUE = 90.0
+QUEUE = 180.0
 """Seconds for which the jobs of all launch that press Start together."""
 
 PEER = "FirecRESTSpawner's loop"
@@ -73,17 +73,17 @@ class Seen(NamedTuple):
 
     Attributes:
         spent: What they cost.
-        minutes: Requests to FirecREST in a minute in which all wait: of all, or of each user.
+        minutes: Requests to FirecREST a minute while all wait: of all, or of each user.
         tokens: Token requests in a token's life, of each identity.
     """
 
     spent: Spent
-    minutes: list[int]
+    minutes: list[float]
     tokens: list[float]
 
 
-PARTS = {1: 1.0, 10: 1.0, 100: 1.0, 1000: 1 / 20}
-"""Number of servers → for which part of their queue the peer's loop is counted: all are 220,000 requests."""
+PARTS = {1: 1.0, 10: 1.0, 100: 1.0, 1000: 1 / 40}
+"""Number of servers → for which part of their queue the peer's loop is counted: all are 430,000 requests."""
 
 
 def whole(begun: Count, waiting: Count, ended: Count, part: float) -> Count:
@@ -131,7 +131,7 @@ def bounded(who: Who, minutes: Sequence[float], tokens: Sequence[float]) -> Iter
 
     Args:
         who: With whose tokens.
-        minutes: Requests to FirecREST in a minute: of all, or of each user.
+        minutes: Requests to FirecREST a minute: of all, or of each user.
         tokens: Token requests in a token's life, of each identity.
     """
     each = "" if who is Who.SERVICE else " and user"

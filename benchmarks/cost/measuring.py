@@ -29,12 +29,14 @@ from benchmarks.cost.figures import (
     compared,
 )
 from benchmarks.people import Person, Town, town
-from benchmarks.results import Result
+from benchmarks.results import Result, rounded
 from launcher.check.signals import ended_by_signals
 from launcher.firecrest.tokens import RENEW_BEFORE
 
 _FIRST = 30.0
 """Seconds after which a launch that still waits is past its first half minute."""
+_SETTLING = 5.0
+"""Seconds in which a look at a job ends that was under way when its server was ready."""
 _TOKEN_LIFETIME = 125.0
 _LOOKS = 12
 """How often a hub looks in an hour whether a server lives."""
@@ -96,21 +98,22 @@ class Site:
         async with asyncio.TaskGroup() as group:
             looking = [group.create_task(_look(person)) for person in people]
             await asyncio.sleep(_FIRST)
-            minute = self._town.requests
-            await asyncio.sleep(60)
-            minute = self._town.requests - minute
-            await asyncio.sleep(began + QUEUE - clock())
+            then, since = self._town.requests, clock()
+            await asyncio.sleep(began + QUEUE - since)
+            waiting, minutes = self._town.requests - then, (clock() - since) / 60
             for task in looking:
                 task.cancel()
         self._town.slots = ready + len(people)
         await asyncio.gather(*(person.until_ready() for person in people))
+        await asyncio.sleep(_SETTLING)
         asked, renewed = self._town.requests - before, self._town.token_requests - tokens
         lives = _lives(clock() - begin)
         hour, renewed_then = await self._hour(ready + len(people))
         spent = Spent(Count(asked.total(), renewed.total()), Count(hour.total(), renewed_then.total()))
         together = self._who is Who.SERVICE
-        minutes = [minute.total()] if together else [minute[person.name] for person in people]
-        return Seen(spent, minutes, [count / lives for count in renewed.values()])
+        counts = [waiting.total()] if together else [waiting[person.name] for person in people]
+        rates = [rounded(count / minutes) for count in counts]
+        return Seen(spent, rates, [count / lives for count in renewed.values()])
 
     async def _hour(self, servers: int) -> tuple[Counter[str], Counter[str]]:
         """Count until the hub has looked at its servers as often as in an hour."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from sqlalchemy.exc import OperationalError
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 _SOON = 0.05
 """Seconds in which changes come together."""
 _Thing = TypeVar("_Thing")
+_Change = Callable[[], None]
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +29,7 @@ class Commits(Generic[_Thing]):
     def __init__(self, session: Session, change: Callable[[_Thing], None]) -> None:
         self._session = session
         self._change = change
-        self._waiting: dict[_Thing, asyncio.Future[None]] = {}
+        self._waiting: dict[_Thing, tuple[asyncio.Future[None], list[_Change]]] = {}
 
     def now(self, thing: _Thing) -> None:
         """Commit what has become of a thing, and what else the session holds.
@@ -36,33 +37,41 @@ class Commits(Generic[_Thing]):
         Raises:
             SQLAlchemyError: If it can't be; then nothing of it is.
         """
-        self._commit([thing])
+        self._commit({thing: ()})
 
-    def soon(self, thing: _Thing) -> asyncio.Future[None]:
+    def soon(self, thing: _Thing, also: _Change | None = None) -> asyncio.Future[None]:
         """Commit it in a moment, together with others; return what tells whether it was.
 
         A hub may die before: whoever must not hear of what would then be forgotten waits for that.
+
+        Args:
+            thing: The thing.
+            also: What changes more objects of the session; it may be called again, and must then do the same.
         """
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_later(_SOON, self._commit_all)
         if thing not in self._waiting:
-            self._waiting[thing] = loop.create_future()
-        return self._waiting[thing]
+            self._waiting[thing] = loop.create_future(), []
+        done, changes = self._waiting[thing]
+        if also:
+            changes.append(also)
+        return done
 
     def _commit_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        error = self._problem(waiting)
-        for thing, done in waiting.items():
+        things = {thing: also for thing, (_, also) in waiting.items()}
+        error = self._problem(things)
+        for thing, (done, also) in waiting.items():
             # One that can't be committed is no reason to forget the others; a database that is away is.
-            alone = error if isinstance(error, OperationalError | None) else self._problem([thing])
+            alone = error if isinstance(error, OperationalError | None) else self._problem({thing: also})
             if alone is None:
                 done.set_result(None)
             else:
                 done.set_exception(alone)
                 done.exception()  # nobody need wait for it
 
-    def _problem(self, things: Iterable[_Thing]) -> Exception | None:
+    def _problem(self, things: Mapping[_Thing, Iterable[_Change]]) -> Exception | None:
         try:
             self._commit(things)
         except Exception as error:  # noqa: BLE001 - whoever waits hears of it
@@ -70,10 +79,13 @@ class Commits(Generic[_Thing]):
             return error
         return None
 
-    def _commit(self, things: Iterable[_Thing]) -> None:
+    def _commit(self, things: Mapping[_Thing, Iterable[_Change]]) -> None:
         try:
-            for thing in things:
-                self._change(thing)
+            with self._session.no_autoflush:  # else what is read for one has the others' changes written
+                for thing, also in things.items():
+                    self._change(thing)
+                    for change in also:
+                        change()
             self._session.commit()
         except Exception:
             self._session.rollback()  # else nobody could save anything any more

@@ -128,10 +128,7 @@ class ClaimHandler(_NodeHandler):
         if record.nonce not in ("", claim.nonce) or record.job_id not in ("", claim.job_id):
             self.settings["log"].warning(
                 "Second claim for launch %s of %s, from job %s on %s",
-                record.launch_id,
-                launch.name,
-                claim.job_id,
-                claim.node,
+                *(record.launch_id, launch.name, claim.job_id, claim.node),
             )
             self.answer(HTTPStatus.CONFLICT, "This launch was claimed by another process.")
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Self
 
 from jupyterhub import orm
@@ -258,9 +258,14 @@ class Launches:
         """Save a launch's record in a moment, together with others'."""
         self._commits.soon(launch)
 
-    async def saved(self, launch: Launch) -> None:
-        """Do that, and wait until it is."""
-        await asyncio.shield(self._commits.soon(launch))
+    async def saved(self, launch: Launch, also: Callable[[], None] | None = None) -> None:
+        """Do that, and wait until it is.
+
+        Args:
+            launch: The launch.
+            also: What changes more of what is then committed, as of `Commits.soon`.
+        """
+        await asyncio.shield(self._commits.soon(launch, also))
 
     def _change(self, launch: Launch) -> None:
         """Put a launch's record into the row that it belongs into."""

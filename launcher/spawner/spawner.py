@@ -7,6 +7,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from jupyterhub.spawner import Spawner
@@ -17,7 +18,7 @@ from launcher.clusters import Cluster, LaunchFacts, log_path, parse_options
 from launcher.clusters.address import server_url
 from launcher.database.server_token import forget_token, use_token
 from launcher.detached import run_detached
-from launcher.errors import InvalidFile, InvalidOptions, LauncherError
+from launcher.errors import InvalidFile, InvalidOptions
 from launcher.firecrest import Verdict
 from launcher.firecrest.jobs import Access, Jobs
 from launcher.form.last_session import LastSessions
@@ -40,7 +41,7 @@ from launcher.spawner.launches import Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 from launcher.spawner.start import Start
 from launcher.words import failure
-from launcher.words.ended import Ended, still_ending
+from launcher.words.ended import Ended, still_ending, stopped
 
 TICKET_MARGIN = 600.0
 """Seconds that a ticket outlives `start_timeout`."""
@@ -175,25 +176,32 @@ class LauncherSpawner(UserOptions, Spawner):
     def _submitted(self) -> Start:
         """Submit a job of a new launch, whose record is saved before."""
         launch, script = self._new_launch(self._chosen or self.choose(self.user_options))
-        start = self._begin(launch, new=True)
-        self._launches.save(launch)
-        start.submit(script)
+        start = self._begin(launch)
+        start.submit(script, self._saved(launch, new=True))
         return start
 
-    def _begin(self, launch: Launch, *, new: bool = False) -> Start:
+    def _begin(self, launch: Launch) -> Start:
         """Be whose launch it is; it is saved after that."""
         launch.spawner, launch.awaited, launch.row = self, False, self.orm_spawner
-        token = self._api_token(launch)
-        use_token(self, token, self._used_token, new=new)
-        self._used_token = token
         return Start(
             launch,
             self._jobs(launch),
             seconds=self._deadline - time.monotonic(),
-            save=lambda: self._save(launch),
-            end=lambda: self._end(launch),
+            save=partial(self._save, launch),
+            end=partial(self._end, launch),
             log=self.log,
         )
+
+    async def _saved(self, launch: Launch, *, new: bool = False) -> None:
+        """Save a launch that begins, and its token in the place of the one that JupyterHub has made."""
+        token, before = self._api_token(launch), self._used_token
+        self._used_token = token
+
+        def its_token() -> None:
+            if launch.wanted:  # else it was stopped meanwhile, and its token is good for nothing any more
+                use_token(self, token, before, new=new)
+
+        await self._launches.saved(launch, its_token)
 
     async def _taken_up(self) -> Start | None:
         """Go on with the launch that was begun before, if it is what the user asks for; end any other.
@@ -207,7 +215,7 @@ class LauncherSpawner(UserOptions, Spawner):
         if launch.wanted and (self.user_options == record.asked or self._asks_for(launch)):
             awaited, start = launch.awaited, self._begin(launch)
             record.ticket_expires = time.time() + self.start_timeout + TICKET_MARGIN
-            self._launches.save(launch)
+            await self._saved(launch)
             if record.job_id or await start.found():
                 launch.say(10, f"Found job {record.job_id}, submitted before")
                 # Of a job that ended while the hub was away its user has yet to hear.
@@ -219,7 +227,7 @@ class LauncherSpawner(UserOptions, Spawner):
                 if awaited or (await self._jobs(launch).look(record.job_id)).verdict is not Verdict.DEAD:
                     return start
             if not launch.wanted:
-                raise LauncherError("This start was stopped.", todo="Press Start again if you want it.")
+                raise stopped()
             # Its token is the row that the next launch's takes the place of.
             launch.enter(Phase.GONE)
             self._launches.save(launch)
@@ -407,10 +415,11 @@ class LauncherSpawner(UserOptions, Spawner):
         LastSessions.of(self.user.settings).keep(self.user, self.name, launch.how_ended)
 
     def _save(self, launch: Launch) -> None:
-        if not launch.wanted:
-            forget_token(self.user.db, self._api_token(launch))
-        submitted = launch.record.phase is Phase.SUBMITTED
-        (self._launches.save_soon if submitted else self._launches.save)(launch)
+        if launch.wanted:
+            self._launches.save_soon(launch)
+            return
+        forget_token(self.user.db, self._api_token(launch))
+        self._launches.save(launch)
 
     async def _settle(self, launch: Launch) -> None:
         """Have JupyterHub told as soon as a server in doubt is known to be dead."""
@@ -470,15 +479,9 @@ class LauncherSpawner(UserOptions, Spawner):
     def _end(self, launch: Launch) -> asyncio.Task[None] | None:
         """See a launch off; its record stays until the job is known to be gone."""
         if (launch.ending is None or launch.ending.done()) and not launch.gone:
-            jobs = self._jobs(launch)
+            ask, save = partial(self._asked_to_stop, launch), partial(self._save, launch)
             launch.ending = run_detached(
-                see_off(
-                    launch,
-                    jobs,
-                    ask=lambda: self._asked_to_stop(launch),
-                    save=lambda: self._save(launch),
-                    log=self.log,
-                )
+                see_off(launch, self._jobs(launch), ask=ask, save=save, log=self.log)
             )
         return launch.ending
 

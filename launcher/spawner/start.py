@@ -19,6 +19,7 @@ from launcher.firecrest.watcher import STARTING
 from launcher.spawner.launches import READY_AT, Launch
 from launcher.spawner.record import Phase
 from launcher.words import failure, pending
+from launcher.words.ended import stopped
 
 _LAST_STATUS = 4.0
 _LOOK_AFTER = (2.0, 6.0, 12.0)
@@ -71,23 +72,28 @@ class Start:
         self._claimed_since: float | None = None
         self._hopeless = 0
 
-    def submit(self, script: str) -> None:
-        """Begin to submit; it goes on though the start is cancelled, so that the job's id is never lost."""
-        self._launch.submission = run_detached(self._submit(script))
+    def submit(self, script: str, saved: Awaitable[None]) -> None:
+        """Begin to submit; it goes on though the start is cancelled, so that the job's id is never lost.
 
-    async def _submit(self, script: str) -> None:
+        Args:
+            script: The batch script.
+            saved: Ends when the record is saved: the hub must know of a job that it may not live to hear of.
+        """
+        self._launch.submission = run_detached(self._submit(script, saved))
+
+    async def _submit(self, script: str, saved: Awaitable[None]) -> None:
         launch, record = self._launch, self._record
         launch.say(5, f"Submitting a job to {self._jobs.cluster.label}")
         try:
-            job_id = await self._submitted(script)
+            job_id = await self._submitted(script, saved)
         except Exception as error:  # noqa: BLE001 - nobody else would hear of it
             if not isinstance(error, LauncherError):
                 self._log.exception("Launch %s: the submit failed", record.launch_id)
                 error = LauncherError("The hub made a mistake.", todo="Tell the site's support.")
+            launch.fail(failure.from_error(error))
             if not getattr(error, "may_have_happened", False):
                 launch.enter(Phase.GONE)
                 self._save()
-            launch.fail(failure.from_error(error))
         else:
             await self._is(job_id)
 
@@ -101,9 +107,12 @@ class Start:
         with contextlib.suppress(FirecrestError):  # it ends by itself when its claim is refused
             await self._jobs.cancel(job_id)
 
-    async def _submitted(self, script: str) -> str:
+    async def _submitted(self, script: str, saved: Awaitable[None]) -> str:
         """Submit, and look for the job whenever the answer leaves open whether there is one."""
         launch, record = self._launch, self._record
+        await saved
+        if not launch.wanted:
+            raise stopped()
         for pause in (*_SUBMIT_AGAIN_AFTER, None):
             try:
                 return await self._jobs.submit(script)

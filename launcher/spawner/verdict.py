@@ -34,9 +34,7 @@ async def of(launch: Launch, jobs: Jobs, proves: Proves, log: Logger | LoggerAda
             source = "probe"
         else:
             source = "scheduler"
-            if launch.doubt is None:
-                launch.doubt = await jobs.look(launch.record.job_id)
-            known = launch.doubt
+            known = launch.doubt = launch.doubt or await jobs.look(launch.record.job_id)
             verdict = known.verdict
             log.warning(
                 "Server %s of job %s neither reports nor answers; the scheduler says %s; verdict: %s",

@@ -160,3 +160,8 @@ def still_ending(job_id: str, problem: LauncherError | None) -> LauncherError:
         what = f"{job} is not known to have ended, so no other is started: {problem.what}"
         return FirecrestError(what, why=problem.why, todo=problem.todo, status=problem.status)
     return LauncherError(f"{job} is still ending.", todo="Press Start again in a minute.")
+
+
+def stopped() -> LauncherError:
+    """Return why a start comes to nothing whose user has stopped it meanwhile."""
+    return LauncherError("This start was stopped.", todo="Press Start again if you want it.")

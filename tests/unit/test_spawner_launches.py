@@ -55,6 +55,14 @@ def session():
     gone(session)
 
 
+def refuse_node_666(session):
+    session.connection().exec_driver_sql(
+        "create trigger refuse before update on spawners when new.state like '%nid666%' "
+        "begin select raise(abort, 'refused'); end"
+    )
+    session.commit()
+
+
 def saved(session, user="alice", server=""):
     """Return the state that a hub which starts now would find."""
     with Session(session.get_bind()) as other:
@@ -183,6 +191,45 @@ class TestSavedSoon:
         assert len(commits) == 1
         assert virtual_time.elapsed < 1
 
+    async def test_what_else_changes_is_committed_with_the_records_and_written_with_them(self, session):
+        told = []
+        launches = Launches(session)
+        first = launches.get("c" * 32)
+        second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))
+        people = {user.name: user for user in session.query(orm.User)}
+        event.listen(session, "after_flush", lambda *_: told.append("flush"))
+        event.listen(session, "after_commit", lambda _: told.append("commit"))
+
+        def renamed(name):
+            user = session.query(orm.User).filter(orm.User.name == name).one()
+            user.name = f"{name}-2"
+
+        waiting = (
+            launches.saved(first, lambda: renamed("alice")),
+            launches.saved(second, lambda: renamed("bob")),
+        )
+        await asyncio.gather(*waiting)
+        assert [people[name].name for name in ("alice", "bob")] == ["alice-2", "bob-2"]
+        assert told == ["flush", "commit"]
+
+    async def test_what_else_changes_is_so_too_where_another_record_is_refused(self, session):
+        refuse_node_666(session)
+        launches = Launches(session)
+        first = launches.get("c" * 32)
+        second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))
+        first.record.node = "nid666"
+        alice = session.query(orm.User).filter(orm.User.name == "alice").one()
+
+        def admin():
+            alice.admin = True
+
+        told = await asyncio.gather(
+            launches.saved(first), launches.saved(second, admin), return_exceptions=True
+        )
+        assert "refused" in str(told[0])
+        session.expire(alice)
+        assert alice.admin
+
     async def test_what_jupyterhub_has_saved_meanwhile_is_not_saved_again(self, session):
         launches = Launches(session)
         launch = launches.get("c" * 32)
@@ -219,11 +266,7 @@ class TestSavedSoon:
         assert LaunchRecord.from_state(saved(session)).node == "nid007"
 
     async def test_a_record_that_the_database_refuses_keeps_no_other_from_being_saved(self, session):
-        session.connection().exec_driver_sql(
-            "create trigger refuse before update on spawners when new.state like '%nid666%' "
-            "begin select raise(abort, 'refused'); end"
-        )
-        session.commit()
+        refuse_node_666(session)
         launches = Launches(session)
         first = launches.get("c" * 32)
         second = launches.add(Launch(record(launch_id="d" * 32), "alice", "second"))

@@ -27,6 +27,8 @@ class Starting:
     """A start, with all that is around it.
 
     Attributes:
+        committed: Whether the record is saved that a submit waits for.
+        refused: Why the database does not take it, or None.
         saved: The phases and job ids that were saved, in order.
         suspected: How often there was reason to look for strays.
         ended: How often the launch was ended.
@@ -40,6 +42,8 @@ class Starting:
         self.saved = []
         self.suspected = self.ended = self.probes = 0
         self.answers = True
+        self.committed = False
+        self.refused = None
         self.start = Start(
             self.launch,
             jobs(slurm, Person(), service, suspect=self._suspect),
@@ -52,6 +56,12 @@ class Starting:
     @property
     def record(self):
         return self.launch.record
+
+    async def _commit(self):
+        await asyncio.sleep(0.05)
+        if self.refused:
+            raise self.refused
+        self.committed = True
 
     def _suspect(self):
         self.suspected += 1
@@ -67,7 +77,7 @@ class Starting:
         return self.answers
 
     def submit(self):
-        self.start.submit(script(self.launch))
+        self.start.submit(script(self.launch), self._commit())
         return self.launch.submission
 
     def begin(self):
@@ -111,6 +121,30 @@ class TestSubmit:
         assert starting.record.job_id == "1"
         assert starting.saved == [(Phase.SUBMITTED, "1")]
         assert starting.said[-1] == "Submitted as job 1"
+
+    async def test_nothing_is_submitted_before_the_record_is_saved(self, slurm, starting):
+        async def submit(*_):
+            seen.append(starting.committed)
+            return "1"
+
+        seen, slurm.submit = [], submit
+        await starting.submit()
+        assert seen == [True]
+
+    async def test_a_record_that_can_not_be_saved_fails_the_start_without_a_job(self, slurm, starting):
+        starting.refused = OSError("no space left on device")
+        failure = await fails(starting.begin(), within=10)
+        assert "The hub made a mistake" in failure.jupyterhub_message
+        assert slurm.calls == {}
+        assert starting.launch.gone
+
+    async def test_neither_has_one_that_is_stopped_before_that(self, slurm, starting):
+        waiting = starting.begin()
+        starting.launch.enter(Phase.ENDING)
+        failure = await fails(waiting, within=10)
+        assert "stopped" in failure.jupyterhub_message
+        assert slurm.calls == {}
+        assert starting.launch.gone
 
     async def test_a_start_that_is_cancelled_leaves_the_submit_running(self, slurm, starting):
         """As JupyterHub does on Stop and at its own end: the id must not be lost."""
