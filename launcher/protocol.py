@@ -85,7 +85,6 @@ class ProtocolError(ValueError):
 class EventKind(StrEnum):
     """What a job tells the hub after its claim."""
 
-    MOUNTED = "mounted"
     STARTING = "starting"
     READY = "ready"
     ALIVE = "alive"

@@ -111,7 +111,6 @@ class Session:
         except (LaunchRefused, HubUnreachable) as error:
             return error.exit_code
         await self.listen()
-        await self._say(EventKind.MOUNTED)
         await self._say(EventKind.STARTING)
         if not await self._waited(self._pace.start):
             await self._say(EventKind.READY)

@@ -126,7 +126,6 @@ def _run(arguments: list[str]) -> int:
         preflight(answer, environments, start.clock)
         listener = start.listen()
         directory = stack.enter_context(PrivateDirectory(environments.user))
-        reporter.send(EventKind.MOUNTED)
         session = Session(answer, listener, reporter, environments, directory.path)
         session.announce(start.scheme)
         reporter.send(EventKind.STARTING)

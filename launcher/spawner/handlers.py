@@ -2,7 +2,7 @@
 
 Neither asks for a log-in: a claim proves itself by its ticket, an event by the launch key. Neither reads
 the database, except that a claim saves its record. They are handlers of Tornado's own: what JupyterHub's do
-for users and browsers has no meaning for nodes, which send four messages at each start.
+for users and browsers has no meaning for nodes, which send three messages at each start.
 """
 
 from __future__ import annotations

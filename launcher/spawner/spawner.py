@@ -331,11 +331,8 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def happened(self, launch: Launch, event: Event) -> str:
         """Take an event from the node; return what is wrong with it, or nothing."""
-        record = launch.record
         if launch.starting:
-            if event.kind is EventKind.MOUNTED:
-                launch.say(55, f"Environment mounted on {record.node}")
-            elif event.kind is EventKind.STARTING:
+            if event.kind is EventKind.STARTING:
                 launch.say(70, "JupyterLab is starting")
             elif event.port:  # `ready`, or an `alive` of one whose `ready` an earlier hub has heard
                 return self._ready(launch, event)

@@ -28,7 +28,6 @@ async def test_progress_follows_the_real_phases_and_ends_in_jupyterlab(site, per
     phases = [
         "Submitted as job [0-9]+",
         "Running on [a-z0-9]+ as job [0-9]+",
-        "Environment mounted on [a-z0-9]+",
         "JupyterLab is starting",
         "Server ready at /user/.*",
     ]

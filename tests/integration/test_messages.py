@@ -192,10 +192,10 @@ async def test_an_old_event_is_not_taken_twice(site, person):
     alice = await person()
     async with waiting_launch(site, alice) as (ticket, job_id):
         answer = parse_claim_answer((await post(site, "claim", encode(claim_for(ticket, job_id)))).content)
-        mounted = encode(Event(answer.launch_id, EventKind.MOUNTED, 5))
-        headers = {SIGNATURE_HEADER: sign(answer.launch_key, mounted)}
+        starting = encode(Event(answer.launch_id, EventKind.STARTING, 5))
+        headers = {SIGNATURE_HEADER: sign(answer.launch_key, starting)}
         for _ in range(2):
-            assert (await post(site, "events", mounted, **headers)).status_code == 200
+            assert (await post(site, "events", starting, **headers)).status_code == 200
         late = encode(Event(answer.launch_id, EventKind.READY, 4, address="127.0.0.1", port=50000))
         headers = {SIGNATURE_HEADER: sign(answer.launch_key, late)}
         assert (await post(site, "events", late, **headers)).status_code == 200

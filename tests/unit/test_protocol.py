@@ -87,7 +87,7 @@ ANSWERS = st.builds(
     st.lists(st.integers(1, 60 * 24 * 365), max_size=4),
     st.integers(0, 3600),
 )
-PLAIN_KINDS = st.sampled_from([EventKind.MOUNTED, EventKind.STARTING, EventKind.ALIVE])
+PLAIN_KINDS = st.sampled_from([EventKind.STARTING, EventKind.ALIVE])
 EVENTS = st.one_of(
     st.tuples(LAUNCH_ID, PLAIN_KINDS, SEQUENCE).map(lambda event: Event(*event)),
     st.builds(

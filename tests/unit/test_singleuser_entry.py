@@ -208,7 +208,7 @@ class TestUpToJupyterLab:
         claim = parse_claim(hub.posts[0].body)
         assert (claim.ticket, claim.job_id, claim.node) == (TICKET, "42", "nid001")
         events = [parse_event(post.body) for post in hub.posts[1:]]
-        assert [event.kind for event in events] == [EventKind.MOUNTED, EventKind.STARTING, EventKind.STOPPING]
+        assert [event.kind for event in events] == [EventKind.STARTING, EventKind.STOPPING]
         assert (events[-1].reason, events[-1].exit_code) == ("exit", 0)
         assert done.returncode == 0
 

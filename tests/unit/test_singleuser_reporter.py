@@ -52,30 +52,28 @@ def deliver(reporter, kind, **fields):
 class TestOrder:
     def test_events_arrive_in_the_order_in_which_they_happened(self, reporter, hub):
         reporter.start()
-        reporter.send(EventKind.MOUNTED)
         reporter.send(EventKind.STARTING)
         reporter.send(EventKind.READY, address="127.0.0.1", port=40000)
         reporter.stopping("terminated", "bye", 3)
         assert events(hub) == [
-            Event(LAUNCH_ID, EventKind.MOUNTED, 1),
-            Event(LAUNCH_ID, EventKind.STARTING, 2),
-            Event(LAUNCH_ID, EventKind.READY, 3, address="127.0.0.1", port=40000),
-            Event(LAUNCH_ID, EventKind.STOPPING, 4, reason="terminated", message="bye", exit_code=3),
+            Event(LAUNCH_ID, EventKind.STARTING, 1),
+            Event(LAUNCH_ID, EventKind.READY, 2, address="127.0.0.1", port=40000),
+            Event(LAUNCH_ID, EventKind.STOPPING, 3, reason="terminated", message="bye", exit_code=3),
         ]
 
     def test_each_is_signed_with_the_launch_key(self, reporter, hub):
         reporter.start()
-        reporter.send(EventKind.MOUNTED)
+        reporter.send(EventKind.STARTING)
         reporter.stopping("exit", "", 0)
         assert all(verify(KEY, post.body, post.headers["X-Launcher-Signature"]) for post in hub.posts)
 
     def test_the_order_is_kept_through_an_outage(self, reporter, hub):
         hub.answers = [(0, b""), (502, b""), (404, b""), (503, b""), (410, b"<html>Gone"), NOTED]
         reporter.start()
-        for kind in (EventKind.MOUNTED, EventKind.STARTING):
+        for kind in (EventKind.STARTING, EventKind.ALIVE):
             reporter.send(kind)
         reporter.stopping("exit", "", 0)
-        assert kinds(hub) == [EventKind.MOUNTED] * 6 + [EventKind.STARTING, EventKind.STOPPING]
+        assert kinds(hub) == [EventKind.STARTING] * 6 + [EventKind.ALIVE, EventKind.STOPPING]
 
     def test_sending_waits_for_nothing(self, reporter, hub):
         """JupyterLab's start goes on while the hub thinks."""
@@ -175,7 +173,7 @@ class TestOutage:
 
 
 class TestUnwanted:
-    @pytest.mark.parametrize("kind", [EventKind.MOUNTED, EventKind.STARTING, EventKind.READY])
+    @pytest.mark.parametrize("kind", [EventKind.STARTING, EventKind.READY])
     def test_the_hubs_own_410_ends_a_session_that_is_not_ready(self, reporter, hub, kills, capsys, kind):
         hub.answers = [OUR_410]
         fields = {"address": "127.0.0.1", "port": 40000} if kind is EventKind.READY else {}
