@@ -219,7 +219,7 @@ class LauncherSpawner(UserOptions, Spawner):
             if record.job_id or await start.found():
                 launch.say(10, f"Found job {record.job_id}, submitted before")
                 # Of a job that ended while the hub was away its user has yet to hear.
-                if record.phase is Phase.READY:
+                if start.was_ready:
                     await self.get_url()
                     if launch.gone:
                         raise failure.lost(record.job_id)
@@ -228,9 +228,9 @@ class LauncherSpawner(UserOptions, Spawner):
                     return start
             if not launch.wanted:
                 raise stopped()
-            # Its token is the row that the next launch's takes the place of.
+            # The next launch's token and record take the place of its own, at once.
             launch.enter(Phase.GONE)
-            self._launches.save(launch)
+            self._launches.save_soon(launch)
             return None
         if not await self.see_off(launch, within=self.stop_timeout):
             raise still_ending(record.job_id, launch.ending_problem)
@@ -415,8 +415,10 @@ class LauncherSpawner(UserOptions, Spawner):
         if launch.wanted:
             self._launches.save_soon(launch)
             return
-        forget_token(self.user.db, self._api_token(launch))
-        self._launches.save(launch)
+        try:
+            forget_token(self.user.db, self._api_token(launch))
+        finally:
+            self._launches.save(launch)  # takes one that is gone out of memory though the database is away
 
     async def _settle(self, launch: Launch) -> None:
         """Have JupyterHub told as soon as a server in doubt is known to be dead."""

@@ -48,6 +48,9 @@ class Start:
         save: Saves the launch's record.
         end: Begins to end the launch.
         log: The spawner's.
+
+    Attributes:
+        was_ready: Whether its server was ready before.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Start:
     ) -> None:
         self._launch = launch
         self._record = launch.record
+        self.was_ready = launch.record.phase is Phase.READY
         self._jobs = jobs
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
@@ -182,7 +186,7 @@ class Start:
             LaunchFailed: If it can't come to that; the job is cancelled, or has ended.
         """
         launch, record = self._launch, self._record
-        if record.phase is Phase.READY:
+        if self.was_ready:
             # Taken up: it did answer, and JupyterHub looks at it in any case.
             return record.url
         await self._until_it_listens()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 from jupyterhub import orm
@@ -14,6 +15,7 @@ from launcher.firecrest import Known
 from launcher.protocol import Event, EventKind, Pulling, ticket_hash
 from launcher.spawner.launches import READY_AT, Launch, Launches
 from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+from launcher.spawner.spawner import LauncherSpawner
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
 
@@ -170,6 +172,43 @@ class TestSaved:
         launch.enter(Phase.GONE)
         launches.save(launch)
         assert launches.get("d" * 32) is None
+
+
+class TestSpawnerSaves:
+    """What `LauncherSpawner` saves of a launch."""
+
+    @pytest.fixture
+    def spawner(self, session):
+        """A spawner, as far as saving goes."""
+        launches = Launches(session)
+        user = SimpleNamespace(db=session)
+        return SimpleNamespace(user=user, _launches=launches, _api_token=lambda _: "f" * 64)
+
+    def test_one_that_is_gone_leaves_memory_though_the_database_is_away(self, session, spawner):
+        def away(*_):
+            raise OperationalError("select", {}, Exception("the server closed the connection"))
+
+        launch = spawner._launches.get("c" * 32)
+        launch.enter(Phase.GONE)
+        event.listen(session.get_bind(), "before_cursor_execute", away)
+        with pytest.raises(OperationalError):
+            LauncherSpawner._save(spawner, launch)
+        event.remove(session.get_bind(), "before_cursor_execute", away)
+        assert spawner._launches.get("c" * 32) is None
+        again = Launch(record(launch_id="d" * 32), "alice")
+        spawner._launches.save(spawner._launches.add(again))
+        assert LaunchRecord.from_state(saved(session)).launch_id == "d" * 32
+
+    async def test_a_launch_that_is_wanted_is_saved_with_others(self, session, spawner):
+        commits = []
+        event.listen(session, "after_commit", commits.append)
+        launch = spawner._launches.get("c" * 32)
+        launch.record.job_id = "42"
+        LauncherSpawner._save(spawner, launch)
+        assert commits == []
+        await spawner._launches.saved(launch)
+        assert LaunchRecord.from_state(saved(session)).job_id == "42"
+        assert len(commits) == 1
 
 
 class TestSavedSoon:

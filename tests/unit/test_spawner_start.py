@@ -36,9 +36,9 @@ class Starting:
         probes: How often it was asked.
     """
 
-    def __init__(self, slurm, *, seconds=4 * 3600, service=None):
+    def __init__(self, slurm, *, seconds=4 * 3600, service=None, **record):
         self.slurm = slurm
-        self.launch = launch()
+        self.launch = launch(**record)
         self.saved = []
         self.suspected = self.ended = self.probes = 0
         self.answers = True
@@ -322,6 +322,19 @@ class TestUntilReady:
         async with asyncio.timeout(5):
             assert await start
         assert starting.probes <= 15
+
+    async def test_one_that_became_ready_before_it_was_waited_for_is_asked_all_the_same(self, starting):
+        """A start that is taken up: its node may say so while the hub saves it."""
+        starting.answers = False
+        starting.record.job_id = "1"
+        starting.ready()
+        failure = await fails(starting.start.until_ready(starting._proves), within=30)
+        assert "Job 1" in failure.jupyterhub_message
+
+    async def test_one_that_was_ready_before_is_not(self, slurm):
+        taken_up = Starting(slurm, phase=Phase.READY, url="http://10.0.0.7:40000")
+        assert await taken_up.start.until_ready(taken_up._proves) == "http://10.0.0.7:40000"
+        assert taken_up.probes == 0
 
     async def test_one_that_never_does_is_explained_and_ended(self, starting):
         starting.answers = False
