@@ -10,6 +10,7 @@ from typing import Any
 
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from launcher.patience import within
 from launcher.protocol import (
     PROBE_PATH,
     SIGNATURE_HEADER,
@@ -67,17 +68,18 @@ async def _proven(
     )
     try:
         async with _at_once:
-            answer = await client.fetch(
+            answering = client.fetch(
                 url,
                 method=method,
-                connect_timeout=_TIMEOUT,
-                request_timeout=_TIMEOUT,
+                connect_timeout=0,  # none: `within` is
+                request_timeout=0,
                 ssl_options=context,
                 validate_cert=False,  # without a context there is no TLS, and the proof is an HMAC anyway
                 decompress_response=False,
                 follow_redirects=False,
                 **request,
             )
+            answer = await within(_TIMEOUT, answering)
     except Exception:  # noqa: BLE001 - whatever breaks over what user code has sent, it is no proof
         return False
     finally:

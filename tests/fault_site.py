@@ -84,7 +84,7 @@ async def running(**options: Any) -> AsyncIterator[Site]:
         "robot": True,
         # So that a token is renewed at almost every use.
         "token_lifetime": 61,
-        "jupyterhub": {"init_spawners_timeout": 2, "last_activity_interval": 2},
+        "jupyterhub": {"init_spawners_timeout": 2},
     }
     with state_directory(None) as state:
         site = Site(state, **(usual | options))

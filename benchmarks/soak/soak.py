@@ -41,7 +41,7 @@ OPTIONS: Mapping[str, Any] = {
     "token_lifetime": 120,
     # What hubs do every few minutes happens often.
     "spawner": {"http_timeout": 5, "stop_timeout": 5, "stray_grace": 10, "poll_interval": 10},
-    "jupyterhub": {"init_spawners_timeout": 2, "last_activity_interval": 5},
+    "jupyterhub": {"init_spawners_timeout": 2},
 }
 """Of the site."""
 

@@ -45,11 +45,6 @@ def settings(cluster: Cluster) -> list[Setting]:
             "A hub that is restarted must leave its users' jobs alone.",
         ),
         Setting(
-            *("JupyterHub", "last_activity_interval", 30),
-            "In seconds: that often the hub gives the proxy the routes that it has lost. "
-            "Until then one that was restarted leads nobody to their server.",
-        ),
-        Setting(
             *("ConfigurableHTTPProxy", "should_start", False),
             "The proxy is a program of its own, so that a restart of the hub cuts nobody's connection.",
         ),

@@ -43,6 +43,8 @@ Observer = Callable[[str, str, float], None]
 _UNKNOWN_JOB = "Job not found"
 # A 500 or a 408 may come although the job was submitted.
 _NOT_CARRIED_OUT = frozenset({400, 401, 403, 404, 422, 429, 503})
+# These come before a request is on its way.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # sshd's MaxSessions: the command was not begun, and there is room again in a moment.
 _BUSY = "Unable to open a new SSH channel"
 # What sbatch says when the controller did not answer it: the job may be there all the same.
@@ -102,7 +104,7 @@ class Firecrest:
         # with the twenty that it keeps takes the hub's event loop longer than all the rest.
         limits = httpx.Limits(max_keepalive_connections=_KEPT)
         self._client._session = httpx.AsyncClient(verify=verify, limits=limits)  # noqa: SLF001
-        self._client.timeout = httpx.Timeout(20.0, connect=5.0)
+        self._client.timeout = httpx.Timeout(20.0, connect=10.0)
         # A 429 comes back as an error: pyfirecrest would sleep for as long as the answer says.
         self._client.num_retries_rate_limit = 0
         # Else an older server's header makes pyfirecrest refuse some calls by itself.
@@ -251,7 +253,7 @@ class Firecrest:
                 "FirecREST did not answer.",
                 why=f"{type(error).__name__} at {self._url}",
                 todo=_LATER,
-                may_have_happened=not isinstance(error, httpx.ConnectError),
+                may_have_happened=not isinstance(error, _NOT_SENT),
             ) from None
         finally:
             # A call that its caller has given up says nothing of FirecREST.

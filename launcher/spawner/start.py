@@ -16,6 +16,7 @@ from launcher.errors import FirecrestError, JobRejected, LauncherError
 from launcher.firecrest import JobStatus, Known, Verdict
 from launcher.firecrest.jobs import Jobs
 from launcher.firecrest.watcher import STARTING
+from launcher.patience import within
 from launcher.spawner.launches import READY_AT, Launch
 from launcher.spawner.record import Phase
 from launcher.words import failure, pending
@@ -73,7 +74,6 @@ class Start:
         self._end = end
         self._log = log
         self._running_since: float | None = None
-        self._claimed_since: float | None = None
         self._hopeless = 0
 
     def submit(self, script: str, saved: Awaitable[None]) -> None:
@@ -190,18 +190,22 @@ class Start:
             # Taken up: it did answer, and JupyterHub looks at it in any case.
             return record.url
         await self._until_it_listens()
-        asked_since = time.monotonic()
-        while not launch.failure and not await proves(launch):
-            await launch.change(_ASK_EVERY)
-            if launch.ended is not None:
-                launch.fail(await self._why_ended(launch.ended))
-            elif time.monotonic() - asked_since > _ANSWERS_WITHIN:
-                launch.fail(failure.unreachable(record.job_id, record.url, _ANSWERS_WITHIN))
+        try:
+            await within(_ANSWERS_WITHIN, self._until_it_answers(proves))
+        except TimeoutError:
+            launch.fail(failure.unreachable(record.job_id, record.url, _ANSWERS_WITHIN))
         if launch.failure:
             self._end()
             raise launch.failure
         launch.say(READY_AT, "JupyterLab is ready")
         return record.url
+
+    async def _until_it_answers(self, proves: Callable[[Launch], Awaitable[bool]]) -> None:
+        launch = self._launch
+        while not launch.failure and not await proves(launch):
+            await launch.change(_ASK_EVERY)
+            if launch.ended is not None:
+                launch.fail(await self._why_ended(launch.ended))
 
     async def _until_it_listens(self) -> None:
         """Wait until the launch is ready or can't come to that."""
@@ -221,12 +225,10 @@ class Start:
                     if self._hopeless or follower.known.words != "PENDING":
                         follower.look_within(_ODD)
                     continue
-                if record.phase is Phase.CLAIMED:
-                    self._claimed_since = self._claimed_since or time.monotonic()
-                    if time.monotonic() - self._claimed_since > _READY_WITHIN:
-                        log = await self._jobs.log_tail(record.job_id)
-                        launch.fail(failure.never_ready(record.job_id, _READY_WITHIN, log))
-                        continue
+                if record.phase is Phase.CLAIMED and launch.phase_seconds > _READY_WITHIN:
+                    log = await self._jobs.log_tail(record.job_id)
+                    launch.fail(failure.never_ready(record.job_id, _READY_WITHIN, log))
+                    continue
                 if time.monotonic() >= self._deadline:
                     status = follower.known.status if follower else None
                     launch.fail(failure.still_waiting(record.job_id, self._seconds, status))

@@ -13,6 +13,7 @@ from typing import Any
 
 from traitlets.config import Application
 
+from launcher import routes
 from launcher.clusters import Cluster
 from launcher.clusters.offer import Offer
 from launcher.detached import run_detached
@@ -57,8 +58,8 @@ def _begin() -> None:
     for cluster in clusters():
         access.firecrest(cluster)
     cancel, grace = spawner.strays == "cancel", spawner.stray_grace
-    strays = Strays(hub, access, clusters, hub.log, cancel=cancel, grace=grace)
-    run_detached(strays.watch())
+    run_detached(Strays(hub, access, clusters, hub.log, cancel=cancel, grace=grace).watch())
+    run_detached(routes.keep(hub, hub.log))
     Recovery(hub, hub.log).begin()
     # Modules are some 300,000 objects, and stay. Python would look through all of them for garbage again and
     # again while people start servers, and stop everybody for a quarter of a second each time.

@@ -20,8 +20,6 @@ SITE = {
     "named_servers": True,
     "robot": True,
     "spawner": {"http_timeout": 11},
-    # How often the hub looks at its proxy's routes.
-    "jupyterhub": {"last_activity_interval": 2},
 }
 
 

@@ -324,6 +324,8 @@ class TestErrors:
         ("problem", "may_have_happened"),
         [
             (httpx.ConnectError("refused"), False),
+            (httpx.ConnectTimeout("late"), False),
+            (httpx.PoolTimeout("late"), False),
             (httpx.ReadTimeout("late"), True),
             (httpx.ReadError("reset"), True),
             (httpx.RemoteProtocolError("no HTTP"), True),

@@ -12,8 +12,8 @@ import launcher
 ROOT = Path(launcher.__file__).parent
 # Each may import those that stand before it.
 ORDER = (
-    "errors yaml_file view builder protocol node_name job_end server detached metrics clusters certificates "
-    "database firecrest words form spawner export check prefetch sandbox cli"
+    "errors yaml_file view builder protocol node_name job_end patience server detached routes metrics "
+    "clusters certificates database firecrest words form spawner export check prefetch sandbox cli"
 ).split()
 NODE = "errors view protocol node_name job_end".split()
 WITHOUT_CODE = {
