@@ -68,7 +68,7 @@ class Proving:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: requests one after the other, as long as the other side keeps it."""
+    """One connection, for one request: kept ones would be more files than one process may have open."""
 
     def __init__(self, answerer: Answerer) -> None:
         self._answerer = answerer
@@ -81,11 +81,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._said += data
-        while self._transport and not self._transport.is_closing() and (whole := self._whole()):
-            close = whole[2].get("connection", "").lower() == "close"
-            self._transport.write(self._answered(*whole, close=close))
-            if close:
-                self._transport.close()
+        if self._transport and not self._transport.is_closing() and (whole := self._whole()):
+            self._transport.write(self._answered(*whole))
+            self._transport.close()
 
     def _whole(self) -> tuple[str, str, dict[str, str], bytes] | None:
         """Return the next request, or None while it is not there."""
@@ -100,18 +98,15 @@ class _Connection(asyncio.Protocol):
         length = int(headers.get("content-length") or 0)
         if len(rest) < length:
             return None
-        self._said = rest[length:]
         return method, target.rpartition(" ")[0], headers, rest[:length]
 
-    def _answered(
-        self, method: str, target: str, headers: dict[str, str], body: bytes, *, close: bool
-    ) -> bytes:
+    def _answered(self, method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
         status, text = self._answerer.answer(method, target, headers, body)
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n"
             f"X-JupyterHub-Version: {jupyterhub.__version__}\r\n"
-            f"Connection: {'close' if close else 'keep-alive'}\r\n\r\n"
+            "Connection: close\r\n\r\n"
         )
         return head.encode() + text
 
