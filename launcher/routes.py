@@ -12,6 +12,8 @@ import asyncio
 from logging import Logger
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 EVERY = 15.0
 """Seconds between two looks."""
 
@@ -32,3 +34,5 @@ async def keep(hub: Any, log: Logger) -> None:
             await hub.proxy.check_routes(hub.users, hub.tornado_settings["services"])
         except Exception as error:  # noqa: BLE001 - a proxy that is away is looked at again
             log.warning("Can't look at the routes of the proxy: %s", error)
+            if isinstance(error, SQLAlchemyError):
+                hub.db.rollback()  # else nobody could use the session any more

@@ -23,6 +23,8 @@ from launcher.protocol import (
 )
 
 _TIMEOUT = 5.0
+_CLOSED_AFTER = 30.0
+"""Seconds after which a connection is closed on which nobody waits for an answer any more."""
 _PROOF_LENGTH = 64
 _LONGEST_HEAD = 16 * 1024
 # A hub that was restarted asks all servers, and each answer costs it some milliseconds.
@@ -71,15 +73,16 @@ async def _proven(
             answering = client.fetch(
                 url,
                 method=method,
-                connect_timeout=0,  # none: `within` is
-                request_timeout=0,
+                connect_timeout=_CLOSED_AFTER,
+                request_timeout=_CLOSED_AFTER,
                 ssl_options=context,
                 validate_cert=False,  # without a context there is no TLS, and the proof is an HMAC anyway
                 decompress_response=False,
                 follow_redirects=False,
                 **request,
             )
-            answer = await within(_TIMEOUT, answering)
+            answering.add_done_callback(lambda done: done.cancelled() or done.exception())
+            answer = await within(_TIMEOUT, asyncio.shield(answering))
     except Exception:  # noqa: BLE001 - whatever breaks over what user code has sent, it is no proof
         return False
     finally:

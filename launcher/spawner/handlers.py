@@ -114,9 +114,7 @@ class ClaimHandler(_NodeHandler):
         claim = self.read(parse_claim)
         launch = self.launches.by_ticket(claim.ticket)
         if launch is None or not launch.wanted or launch.ticket_expired:
-            self.refuse(
-                "The hub has no use for this job: it was stopped, replaced, or its time to start is over."
-            )
+            self.refuse("The hub has no use for this job: it was stopped, replaced, or came too late.")
             return
         record = launch.record
         if launch.spawner is None:

@@ -6,6 +6,7 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from launcher import routes
 
@@ -17,6 +18,7 @@ class Hub:
 
     Attributes:
         looks: What it was told to look at, each time.
+        rollbacks: How often what is not committed was given up.
         problem: Why its proxy does not answer, or None.
     """
 
@@ -25,8 +27,13 @@ class Hub:
         self.users = {"alice": object()}
         self.tornado_settings = {"services": {"idle": object()}}
         self.proxy = SimpleNamespace(check_routes=self._check_routes)
+        self.db = SimpleNamespace(rollback=self._rollback)
         self.looks = []
+        self.rollbacks = 0
         self.problem = None
+
+    def _rollback(self):
+        self.rollbacks += 1
 
     async def _check_routes(self, *of):
         self.looks.append(of)
@@ -57,6 +64,15 @@ async def test_not_before_the_hub_knows_all_of_its_servers(hub):
     hub.http_server = object()
     await asyncio.sleep(16)
     assert len(hub.looks) == 1
+
+
+async def test_a_database_that_is_away_leaves_nothing_undone_behind(hub):
+    hub.problem = OperationalError("select", {}, Exception("the server closed the connection"))
+    await asyncio.sleep(16)
+    assert hub.rollbacks == 1
+    hub.problem = OSError("connection refused")
+    await asyncio.sleep(16)
+    assert hub.rollbacks == 1
 
 
 async def test_one_that_does_not_answer_is_looked_at_again(hub, caplog):

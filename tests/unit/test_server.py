@@ -189,6 +189,25 @@ class TestWhoeverListensThereNow:
             assert not await server.proves(url, KEY, None)
         assert sent < 50_000_000
 
+    async def test_a_connection_to_one_that_says_nothing_is_closed_before_long(self, monkeypatch, caplog):
+        monkeypatch.setattr(server, "_TIMEOUT", 0.3)
+        monkeypatch.setattr(server, "_CLOSED_AFTER", 1.0)
+        closed = asyncio.Event()
+
+        async def listen(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.read()
+            closed.set()
+            writer.close()
+
+        async with await asyncio.start_server(listen, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            assert not await server.proves(f"http://127.0.0.1:{port}/", KEY, None)
+            assert not closed.is_set()
+            async with asyncio.timeout(3):
+                await closed.wait()
+        assert caplog.text == ""
+
     async def test_one_that_says_nothing_or_little_is_waited_for_only_for_a_while(self, monkeypatch):
         monkeypatch.setattr(server, "_TIMEOUT", 0.3)
 

@@ -323,6 +323,18 @@ class TestUntilReady:
             assert await start
         assert starting.probes <= 15
 
+    async def test_the_first_answer_may_come_as_late_as_the_hub_is_busy(self, starting):
+        """After a restart it asks all servers, so many at a time."""
+
+        async def proves(_):
+            await asyncio.sleep(60)
+            return True
+
+        starting.record.job_id = "1"
+        starting.ready()
+        async with asyncio.timeout(70):
+            assert await starting.start.until_ready(proves)
+
     async def test_one_that_became_ready_before_it_was_waited_for_is_asked_all_the_same(self, starting):
         """A start that is taken up: its node may say so while the hub saves it."""
         starting.answers = False
@@ -492,6 +504,16 @@ class TestUntilReady:
             slurm.enters("1", "PENDING", reason="BeginTime")
         assert not start.done()
         start.cancel()
+
+    async def test_a_start_that_is_taken_up_gives_its_server_the_same_time_anew(self, slurm):
+        """Its user came back late; all the while the hub could take no word of its node."""
+        taken_up = Starting(slurm, phase=Phase.CLAIMED, job_id=slurm.add(state="RUNNING"))
+        taken_up.launch._phase_since -= 3600
+        start = asyncio.create_task(taken_up.start.until_ready(taken_up._proves))
+        await asyncio.sleep(60)
+        taken_up.ready()
+        async with asyncio.timeout(5):
+            assert await start
 
     async def test_one_whose_jupyterlab_hangs_after_the_claim_is_explained_too(self, slurm, starting):
         waiting = starting.begin()
