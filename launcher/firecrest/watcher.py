@@ -34,6 +34,8 @@ _BACK_OFF = 15.0
 _LONGEST_BACK_OFF = 300.0
 _ONE_BY_ONE = 5
 """Jobs that one round asks for by themselves."""
+_LONG = 500
+"""Jobs from which on a list takes the hub longer than so few single answers: it keeps nobody else waiting."""
 _LOST_AFTER = 3
 _LOST_FOR = 45.0
 """A job is lost once it was not known so many times in a row, over so many seconds: accounting slips."""
@@ -169,6 +171,7 @@ class Watcher:
         self._listed = listed
         self._followers: set[Follower] = set()
         self._seen: set[str] = set()
+        self._length = 0
         self._failures = 0
         self._logged_out = False
         self._problem = ""
@@ -276,15 +279,13 @@ class Watcher:
         return self._problem
 
     async def _ask(self, followers: dict[str, Follower]) -> None:
-        """Ask for all jobs at once, and one by one for some of those that the answer does not hold."""
+        """Ask for all jobs at once, and one by one for some of those that the answer does not hold.
+
+        A few are asked for one by one at once where the last list was long.
+        """
         began = time.monotonic()
-        try:
-            listed = await self._firecrest.jobs(self.who)
-        except FirecrestError as error:
-            # A list fails as a whole for one odd job in it, or for its length; single answers may still come.
-            if error.status != 500:
-                raise
-            listed = None
+        due = sum(each.comes_soon(began) for each in followers.values())
+        listed = await self._list() if due > _ONE_BY_ONE or self._length < _LONG else None
         missing = []
         for job_id, follower in followers.items():
             if listed is not None and job_id in listed:
@@ -304,6 +305,20 @@ class Watcher:
                 if listed is None:
                     raise
                 follower.known.failed(_words(error))
+
+    async def _list(self) -> dict[str, JobStatus] | None:
+        """Return all jobs, or None if only single answers may still come.
+
+        A list fails as a whole for one odd job in it, or for its length.
+        """
+        try:
+            listed = await self._firecrest.jobs(self.who)
+        except FirecrestError as error:
+            if error.status != 500:
+                raise
+            return None
+        self._length = len(listed)
+        return listed
 
     async def _ask_for(self, follower: Follower) -> None:
         """Ask for one job: its owner, who sees it for sure, or else whoever may have seen it before."""

@@ -181,6 +181,21 @@ class TestPace:
                 async with asyncio.timeout(4):
                     await follower.next_look()
 
+    async def test_a_few_are_asked_for_one_by_one_where_a_list_is_long(self):
+        """It keeps all others of the hub waiting, and takes FirecREST long."""
+        firecrest = Firecrest(job1=PENDING, **{f"job{number}": RUNNING for number in range(2, 700)})
+        watching = watcher(firecrest)
+        with watching.follow("1", (0.0, 10.0)) as one:
+            assert (await one.next_look()).status is PENDING
+            assert (len(firecrest.lists), len(firecrest.singles)) == (1, 0)
+            assert (await one.next_look()).status is PENDING
+            assert (len(firecrest.lists), len(firecrest.singles)) == (1, 1)
+            with ExitStack() as others:
+                for number in range(2, 8):
+                    others.enter_context(watching.follow(str(number), (0.0, 600.0)))
+                await asyncio.sleep(1)
+            assert (len(firecrest.lists), len(firecrest.singles)) == (2, 1)
+
     async def test_who_finds_something_odd_has_the_next_look_come_sooner_and_never_later(self):
         with watcher(Firecrest(job1=RUNNING)).follow("1", (1.0, 600.0, 10.0)) as follower:
             await follower.next_look()
