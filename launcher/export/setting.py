@@ -45,6 +45,11 @@ def settings(cluster: Cluster) -> list[Setting]:
             "A hub that is restarted must leave its users' jobs alone.",
         ),
         Setting(
+            *("JupyterHub", "last_activity_interval", 0),
+            "Servers report their activity themselves. To read it out of the proxy, too, keeps everybody "
+            "waiting for some two milliseconds a server.",
+        ),
+        Setting(
             *("ConfigurableHTTPProxy", "should_start", False),
             "The proxy is a program of its own, so that a restart of the hub cuts nobody's connection.",
         ),

@@ -23,6 +23,9 @@ c.JupyterHub.cookie_secret_file = f"{site['directory']}/cookie_secret"
 # The proxy is a program of its own, so that a restart of the hub cuts nobody's connection.
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{site['proxy_api_port']}"
+# Servers report their activity themselves. To read it out of the proxy, too, keeps everybody waiting for some
+# two milliseconds a server.
+c.JupyterHub.last_activity_interval = 0
 
 # The demo alone stops everybody's servers when it ends; a site's hub must leave them running.
 c.JupyterHub.cleanup_servers = True
