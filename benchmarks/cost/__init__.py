@@ -18,4 +18,4 @@ def _measured() -> Iterator[list[Result]]:
     yield asyncio.run(measured())
 
 
-BENCHMARK = Benchmark("cost", minutes=5.5, measured=_measured, shown=shown, plotted=plotted)
+BENCHMARK = Benchmark("cost", minutes=6.5, measured=_measured, shown=shown, plotted=plotted)

@@ -5,4 +5,4 @@ from benchmarks.images.measuring import measured
 from benchmarks.images.page import shown
 from benchmarks.node.work import BELOW, RUNS
 
-BENCHMARK = Benchmark("images", 4.5, measured, shown, options=(RUNS, BELOW))
+BENCHMARK = Benchmark("images", 4, measured, shown, options=(RUNS, BELOW))

@@ -15,4 +15,4 @@ _BELOW = click.Option(
     help="A directory for the environments, on the disk that is measured; the builder's cache otherwise.",
 )
 
-BENCHMARK = Benchmark("startup", 4, measured, shown, plotted, options=(RUNS, _BELOW))
+BENCHMARK = Benchmark("startup", 3.5, measured, shown, plotted, options=(RUNS, _BELOW))

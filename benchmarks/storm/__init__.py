@@ -46,7 +46,7 @@ def _run(part: Callable[[Cores], Awaitable[list[Result]]]) -> list[Result]:
 
 BURST = Benchmark(
     "burst",
-    3,
+    2.5,
     _measured,
     shown,
     plotted,
