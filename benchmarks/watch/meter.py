@@ -15,6 +15,8 @@ from pathlib import Path
 from time import thread_time
 from typing import Any, TypeVar
 
+from traitlets.config import Application
+
 import launcher
 
 _Result = TypeVar("_Result")
@@ -104,6 +106,9 @@ def install(meter: Meter, loop: asyncio.AbstractEventLoop) -> None:
         setattr(LauncherSpawner, name, _called(meter, getattr(LauncherSpawner, name)))
     LauncherSpawner.progress = _progress(meter, LauncherSpawner.progress)  # type: ignore[method-assign]
     _handled(meter, _NodeHandler)
+    hub: Any = Application.instance()
+    # What keeps the routes has begun before this; nothing else looks at them once a hub runs.
+    hub.proxy.check_routes = _shared(meter, hub.proxy.check_routes)
     loop.set_task_factory(_factory(meter))
 
 
@@ -120,6 +125,13 @@ def _called(meter: Meter, method: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(spawner: Any, *arguments: Any, **named: Any) -> Any:
         call = functools.partial(method, spawner, *arguments, **named)
         return meter.counted(lambda: spawner.user.name, call)
+
+    return wrapper
+
+
+def _shared(meter: Meter, function: Callable[..., Any]) -> Callable[..., Any]:
+    async def wrapper(*arguments: Any) -> Any:
+        return await _Driven(meter, function(*arguments), lambda: "")
 
     return wrapper
 
