@@ -2,7 +2,8 @@
 
 Counted is the thread's time while a coroutine of the launcher takes a step, with all that it calls, be that
 JupyterHub's, SQLAlchemy's or httpx's: methods of the spawner from where JupyterHub calls them, handlers of
-jobs' messages, and tasks of its own. What the event loop and Tornado's parser do before and after is not.
+jobs' messages, its tasks, and its commits. What the event loop and Tornado's parser do before and after
+is not.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class _Driven(Awaitable[Any]):
 
 def install(meter: Meter, loop: asyncio.AbstractEventLoop) -> None:
     """Count from now on what the launcher does in this hub."""
-    from launcher.spawner.handlers import _NodeHandler  # noqa: PLC0415 - only where it is the spawner
+    from launcher.database.commits import Commits  # noqa: PLC0415 - only where it is the spawner
+    from launcher.spawner.handlers import _NodeHandler  # noqa: PLC0415
     from launcher.spawner.spawner import LauncherSpawner  # noqa: PLC0415
 
     for name in _ASKED:
@@ -106,6 +108,7 @@ def install(meter: Meter, loop: asyncio.AbstractEventLoop) -> None:
         setattr(LauncherSpawner, name, _called(meter, getattr(LauncherSpawner, name)))
     LauncherSpawner.progress = _progress(meter, LauncherSpawner.progress)  # type: ignore[method-assign]
     _handled(meter, _NodeHandler)
+    _scheduled(meter, Commits)
     hub: Any = Application.instance()
     # What keeps the routes has begun before this; nothing else looks at them once a hub runs.
     hub.proxy.check_routes = _shared(meter, hub.proxy.check_routes)
@@ -127,6 +130,16 @@ def _called(meter: Meter, method: Callable[..., Any]) -> Callable[..., Any]:
         return meter.counted(lambda: spawner.user.name, call)
 
     return wrapper
+
+
+def _scheduled(meter: Meter, commits: Any) -> None:
+    """Count what the event loop itself calls: it commits for several launches."""
+    commit_all = commits._commit_all  # noqa: SLF001 - there is no other way in
+
+    def wrapper(self: Any) -> None:
+        meter.counted(lambda: "", commit_all, self)
+
+    commits._commit_all = wrapper  # noqa: SLF001
 
 
 def _shared(meter: Meter, function: Callable[..., Any]) -> Callable[..., Any]:

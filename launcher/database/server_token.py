@@ -11,7 +11,11 @@ from collections.abc import Iterable
 from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import hash_token
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
+
+# Made once: what `APIToken.find` makes for each search takes four times as long as the search.
+_ALIKE = select(orm.APIToken).where(orm.APIToken.prefix == bindparam("prefix"))
 
 
 def use_token(spawner: Spawner, token: str, before: str = "", *, new: bool = False) -> None:
@@ -26,11 +30,11 @@ def use_token(spawner: Spawner, token: str, before: str = "", *, new: bool = Fal
         new: Whether no earlier start can have used it.
     """
     session = spawner.user.db
-    found = (orm.APIToken.find(session, each) for each in (spawner.api_token, before) if each)
+    found = (_found(session, each) for each in (spawner.api_token, before) if each)
     made = next((each for each in found if each is not None), None)
     if made is None or made.match(token):
         return
-    earlier = None if new else orm.APIToken.find(session, token)
+    earlier = None if new else _found(session, token)
     if earlier is not None:
         session.delete(earlier)
         session.flush()
@@ -48,7 +52,7 @@ def forget_token(session: Session, token: str) -> None:
         session: Of the hub's database.
         token: The token.
     """
-    found = orm.APIToken.find(session, token)
+    found = _found(session, token)
     if found is not None:
         session.delete(found)
         session.commit()
@@ -75,3 +79,8 @@ def forget_unused(session: Session, wanted: Iterable[str]) -> None:
         if servers and used.isdisjoint(servers):
             session.delete(token)
     session.commit()
+
+
+def _found(session: Session, token: str) -> orm.APIToken | None:
+    alike = session.scalars(_ALIKE, {"prefix": token[: orm.APIToken.prefix_length]})
+    return next((each for each in alike if each.match(token)), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
@@ -58,8 +57,8 @@ class LaunchRecord:
     asked: dict[str, Any] = field(default_factory=dict)
 
     def to_state(self) -> dict[str, Any]:
-        """Return the record as JSON values."""
-        return deepcopy(vars(self))
+        """Return the record as JSON values, those of its mappings, which nothing changes, as they are."""
+        return dict(vars(self))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:
