@@ -21,6 +21,7 @@ from launcher.errors import InvalidFile, UsageError
 from launcher.firecrest.jobs import Access
 from launcher.form.last_session import extend_pages
 from launcher.form.template import FormTemplate
+from launcher.server_count import count_seldom
 from launcher.spawner.admin_page import ClustersPage
 from launcher.spawner.recovery import Recovery
 from launcher.spawner.spawner import LauncherSpawner
@@ -60,6 +61,7 @@ def _begin() -> None:
     cancel, grace = spawner.strays == "cancel", spawner.stray_grace
     run_detached(Strays(hub, access, clusters, hub.log, cancel=cancel, grace=grace).watch())
     run_detached(routes.keep(hub, hub.log))
+    count_seldom(hub)
     Recovery(hub, hub.log).begin()
     # Modules are some 300,000 objects, and stay. Python would look through all of them for garbage again and
     # again while people start servers, and stop everybody for a quarter of a second each time.
