@@ -13,7 +13,8 @@ ROOT = Path(launcher.__file__).parent
 # Each may import those that stand before it.
 ORDER = (
     "errors yaml_file view builder protocol node_name job_end patience server detached routes metrics "
-    "server_count clusters certificates database firecrest words form spawner export check prefetch sandbox cli"
+    "server_count clusters certificates database firecrest words form spawner export check prefetch sandbox "
+    "cli"
 ).split()
 NODE = "errors view protocol node_name job_end".split()
 WITHOUT_CODE = {
