@@ -2,57 +2,44 @@
 
 It looks at every server for that (jupyterhub/user.py, `UserDict.count_active_users`), some 10 microseconds
 each: with thousands, the hub serves nobody for tens of milliseconds at each start. One without a limit needs
-the number for nothing but a metric.
+the numbers for a metric and its debug log alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from logging import Logger
 from typing import Any
 
 from jupyterhub.metrics import RUNNING_SERVERS
+from jupyterhub.user import UserDict
+from sqlalchemy.exc import SQLAlchemyError
 
-EVERY = 5.0
+EVERY = 15.0
 """Seconds between two counts."""
 
 
-def count_seldom(hub: Any) -> None:
-    """Have a hub that refuses nobody count its servers every few seconds at most.
+async def keep(hub: Any, log: Logger) -> None:
+    """Count the servers of a hub that refuses nobody now and then, and have its starts use that.
 
-    A `concurrent_spawn_limit` or `active_server_limit` leaves JupyterHub's own way as it is.
+    A `concurrent_spawn_limit` or `active_server_limit` leaves JupyterHub's own way as it is. Each count sets
+    the metric `jupyterhub_running_servers` right: to it JupyterHub adds a start that it has counted already
+    once more when its server is ready.
 
     Args:
-        hub: The JupyterHub application, in whose event loop this is called.
+        hub: The JupyterHub application.
+        log: The hub's.
     """
     limits = ("concurrent_spawn_limit", "active_server_limit")
-    if not any(hub.tornado_settings.get(limit) for limit in limits):
-        hub.users.count_active_users = _Seldom(hub.users.count_active_users)
-
-
-class _Seldom:
-    def __init__(self, count: Callable[[], Mapping[str, int]]) -> None:
-        self._count = count
-        self._counts: Mapping[str, int] = {}
-        self._next = 0.0
-        self._loop = asyncio.get_running_loop()
-        self._recount: asyncio.TimerHandle | None = None
-
-    def __call__(self) -> Mapping[str, int]:
-        now = time.monotonic()
-        if now >= self._next:
-            self._counts, self._next = self._count(), now + EVERY
-            self._forget()
-        elif self._recount is None:  # else the metric stays as it was before the last starts
-            self._recount = self._loop.call_later(EVERY, self._set)
-        return self._counts
-
-    def _set(self) -> None:
-        self._forget()
-        RUNNING_SERVERS.set(self._count()["active"])
-
-    def _forget(self) -> None:
-        if self._recount:
-            self._recount.cancel()
-        self._recount = None
+    if any(hub.tornado_settings.get(limit) for limit in limits):
+        return
+    while True:
+        try:
+            counts = UserDict.count_active_users(hub.users)
+        except SQLAlchemyError as error:
+            log.warning("Can't count the servers: %s", error)
+            hub.db.rollback()  # else nobody could use the session any more
+        else:
+            RUNNING_SERVERS.set(counts["active"])
+            hub.users.count_active_users = counts.copy
+        await asyncio.sleep(EVERY)

@@ -19,6 +19,7 @@ _SEED = 9
 _REPORT_EVERY = 300.0
 """Seconds between two reports of activity, as JupyterHub has it."""
 _SETTLING = 10.0
+_WHOSE = ("launcher", "empty spawner")
 
 
 async def at_once(size: int, runs: int, cores: Cores) -> list[Result]:
@@ -56,17 +57,17 @@ async def _turns(delays: Sequence[float], runs: int, cores: Cores) -> tuple[list
         theirs = await stack.enter_async_context(ground("empty", len(delays), cores, empty=True))
         storms: tuple[list[Storm], list[Storm]] = ([], [])
         for _ in range(runs):
-            for there, seen in zip((ours, theirs), storms, strict=True):
-                seen.append(await _storm(there, delays))
+            for there, seen, whose in zip((ours, theirs), storms, _WHOSE, strict=True):
+                seen.append(await _storm(there, delays, whose))
         return storms
 
 
-async def _storm(there: Ground, delays: Sequence[float]) -> Storm:
+async def _storm(there: Ground, delays: Sequence[float], whose: str) -> Storm:
     await there.begin()
     try:
         storm = await there.storm(delays)
         for why, count in storm.why_lost.items():
-            click.echo(f"{count} starts came to nothing: {why}", err=True)
+            click.echo(f"{count} starts of the {whose} came to nothing: {why}", err=True)
         return storm
     finally:
         await there.end()

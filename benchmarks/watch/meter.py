@@ -16,6 +16,7 @@ from pathlib import Path
 from time import thread_time
 from typing import Any, TypeVar
 
+from jupyterhub.user import UserDict
 from traitlets.config import Application
 
 import launcher
@@ -108,10 +109,11 @@ def install(meter: Meter, loop: asyncio.AbstractEventLoop) -> None:
         setattr(LauncherSpawner, name, _called(meter, getattr(LauncherSpawner, name)))
     LauncherSpawner.progress = _progress(meter, LauncherSpawner.progress)  # type: ignore[method-assign]
     _handled(meter, _NodeHandler)
-    _scheduled(meter, Commits)
+    Commits._commit_all = _nobodys(meter, Commits._commit_all)  # type: ignore[method-assign]  # noqa: SLF001
     hub: Any = Application.instance()
-    # What keeps the routes has begun before this; nothing else looks at them once a hub runs.
+    # What keeps the routes and the count of servers has begun before this; nobody else looks at either.
     hub.proxy.check_routes = _shared(meter, hub.proxy.check_routes)
+    UserDict.count_active_users = _nobodys(meter, UserDict.count_active_users)
     loop.set_task_factory(_factory(meter))
 
 
@@ -132,14 +134,12 @@ def _called(meter: Meter, method: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _scheduled(meter: Meter, commits: Any) -> None:
-    """Count what the event loop itself calls: it commits for several launches."""
-    commit_all = commits._commit_all  # noqa: SLF001 - there is no other way in
+def _nobodys(meter: Meter, function: Callable[..., _Result]) -> Any:
+    @functools.wraps(function)
+    def wrapper(*arguments: Any) -> _Result:
+        return meter.counted(lambda: "", function, *arguments)
 
-    def wrapper(self: Any) -> None:
-        meter.counted(lambda: "", commit_all, self)
-
-    commits._commit_all = wrapper  # noqa: SLF001
+    return wrapper
 
 
 def _shared(meter: Meter, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -47,17 +47,17 @@ class LaunchRecord:
     ticket_expires: float
     cluster: str
     script_hash: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     phase: Phase = Phase.SUBMITTING
     job_id: str = ""
     nonce: str = ""
     node: str = ""
     url: str = ""
-    cluster_file: dict[str, Any] = field(default_factory=dict)
-    asked: dict[str, Any] = field(default_factory=dict)
+    cluster_file: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def to_state(self) -> dict[str, Any]:
-        """Return the record as JSON values, those of its mappings, which nothing changes, as they are."""
+        """Return the record as JSON values. Its mappings are shared: one that changed would not be saved."""
         return dict(vars(self))
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any
 
 from traitlets.config import Application
 
-from launcher import routes
+from launcher import routes, server_count
 from launcher.clusters import Cluster
 from launcher.clusters.offer import Offer
 from launcher.detached import run_detached
@@ -21,7 +21,6 @@ from launcher.errors import InvalidFile, UsageError
 from launcher.firecrest.jobs import Access
 from launcher.form.last_session import extend_pages
 from launcher.form.template import FormTemplate
-from launcher.server_count import count_seldom
 from launcher.spawner.admin_page import ClustersPage
 from launcher.spawner.recovery import Recovery
 from launcher.spawner.spawner import LauncherSpawner
@@ -61,7 +60,7 @@ def _begin() -> None:
     cancel, grace = spawner.strays == "cancel", spawner.stray_grace
     run_detached(Strays(hub, access, clusters, hub.log, cancel=cancel, grace=grace).watch())
     run_detached(routes.keep(hub, hub.log))
-    count_seldom(hub)
+    run_detached(server_count.keep(hub, hub.log))
     Recovery(hub, hub.log).begin()
     # Modules are some 300,000 objects, and stay. Python would look through all of them for garbage again and
     # again while people start servers, and stop everybody for a quarter of a second each time.
