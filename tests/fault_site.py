@@ -158,6 +158,10 @@ class User(Person):
         await eventually(there, within)
         return str(self.record["job_id"])
 
+    async def waits_for_the_end(self) -> bool:
+        """Tell whether the hub has saved that a start waits for the end of the last session."""
+        return bool(self.record.get("successor_until"))
+
     async def jobs(self) -> list[str]:
         """Return the ids of all jobs that live."""
         return await self.site.live_jobs(self.account.name)

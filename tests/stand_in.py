@@ -18,12 +18,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from launcher.clusters import Cluster
+from launcher.database.launch_record import LaunchRecord
 from launcher.errors import FirecrestError
 from launcher.firecrest import JobStatus, Verdict, Watcher
 from launcher.firecrest.jobs import Jobs
 from launcher.protocol import ticket_hash
 from launcher.spawner.launches import Launch
-from launcher.spawner.record import LaunchRecord
 
 LOG = logging.getLogger("test")
 CLUSTER = Cluster.model_validate(TINY)

@@ -23,6 +23,7 @@ from benchmarks.crowd.residents import session
 from benchmarks.crowd.session import Launched
 from benchmarks.storm.figures import Seen
 from benchmarks.storm.ground import WARM_UP, Ground
+from launcher.database.launch_record import STATE_KEY, LaunchRecord
 from launcher.protocol import (
     ALIVE_INTERVAL,
     derive_api_token,
@@ -32,7 +33,6 @@ from launcher.protocol import (
     ticket_hash,
 )
 from launcher.sandbox.accounts import Account
-from launcher.spawner.record import STATE_KEY, LaunchRecord
 
 _TAKEN_UP = re.compile(r"Initialized ([0-9]+) spawners in ([0-9.]+) seconds")
 _PATIENCE = 900.0

@@ -1,1 +1,1 @@
-"""JupyterHub's database, where the hub's event loop must not wait for it longer than it needs."""
+"""What the launcher keeps in JupyterHub's database, for which the event loop waits no longer than it must."""

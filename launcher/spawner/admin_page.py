@@ -91,7 +91,7 @@ def _launch(launch: Launch) -> dict[str, Any]:
         "node": record.node,
         "phase": record.phase,
         "phase_seconds": round(launch.phase_seconds),
-        "awaited": launch.awaited,
+        "awaited": launch.awaited or launch.has_successor,
         "in_doubt": doubt and {"seconds": round(launch.silent_seconds), "scheduler": doubt.words},
     }
 

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from logging import Logger, LoggerAdapter
 from typing import Any
 
+from launcher.database.launch_record import Phase
 from launcher.errors import LauncherError
 from launcher.firecrest.jobs import Jobs
 from launcher.spawner.launches import Launch
-from launcher.spawner.record import Phase
 
 GRACE = 10.0
 """Seconds that a server which was asked to end may take until its script has."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from jupyterhub.metrics import prometheus_log_method
 from tornado.web import Finish, RequestHandler, stream_request_body
 
+from launcher.database.launch_record import Phase
 from launcher.protocol import (
     CLAIM_PATH,
     EVENTS_PATH,
@@ -31,8 +32,8 @@ from launcher.protocol import (
     verify,
 )
 from launcher.spawner.launches import Launch, Launches
-from launcher.spawner.record import Phase
 
+_NO_USE = "The hub has no use for this job: it was stopped, replaced, or came too late."
 _Message = TypeVar("_Message")
 
 
@@ -106,6 +107,10 @@ class _NodeHandler(RequestHandler):
         self.finish(encode_refusal(why))
 
 
+def _claimable(launch: Launch | None) -> TypeGuard[Launch]:
+    return launch is not None and launch.wanted and not launch.ticket_expired
+
+
 class ClaimHandler(_NodeHandler):
     """`POST /hub/api/launcher/claim`."""
 
@@ -113,8 +118,8 @@ class ClaimHandler(_NodeHandler):
         """Answer 200 with what the job needs, 400, 409, 410 in our own words, 413, or 503."""
         claim = self.read(parse_claim)
         launch = self.launches.by_ticket(claim.ticket)
-        if launch is None or not launch.wanted or launch.ticket_expired:
-            self.refuse("The hub has no use for this job: it was stopped, replaced, or came too late.")
+        if not _claimable(launch):
+            self.refuse(_NO_USE)
             return
         record = launch.record
         if launch.spawner is None:
@@ -131,6 +136,9 @@ class ClaimHandler(_NodeHandler):
             self.answer(HTTPStatus.CONFLICT, "This launch was claimed by another process.")
             return
         answer = await launch.spawner.claimed(launch, claim, self.launch_key(launch))
+        if not _claimable(launch):  # it was stopped while the claim was saved
+            self.refuse(_NO_USE)
+            return
         self.set_header("Content-Type", "application/json")
         self.finish(encode(answer))
 

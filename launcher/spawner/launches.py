@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 
 from launcher.clusters.kept import kept_cluster
 from launcher.database.commits import Commits
+from launcher.database.launch_record import STATE_KEY, LaunchRecord, Phase
 from launcher.errors import LauncherError
 from launcher.firecrest import Known
 from launcher.metrics import PHASE_SECONDS
 from launcher.protocol import Event, EventKind, Pulling, ticket_hash
-from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 from launcher.words import pending
 from launcher.words.ended import Ended
 
@@ -101,6 +101,11 @@ class Launch:
     def gone(self) -> bool:
         """Whether its job is known to be gone."""
         return self.record.phase is Phase.GONE
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether a start waits for its end, or a hub that was restarted is about to make that good."""
+        return self.record.successor_until > time.time()
 
     @property
     def starting(self) -> bool:
@@ -276,6 +281,8 @@ class Launches:
             self._by_ticket.pop(record.ticket_hash, None)
         row = self._row(launch)
         if row is None:  # a named server may be deleted while its job ends
+            return
+        if gone and launch.has_successor:  # a hub that dies before the next one is saved must know of that
             return
         state = dict(row.state or {})
         saved_id = (state.get(STATE_KEY) or {}).get("launch_id")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Mapping
 from logging import Logger
 from typing import Any
 from urllib.parse import quote
@@ -42,6 +43,8 @@ class Recovery:
         for launch in launches:
             if launch.awaited:
                 run_detached(self._start_again(launch))
+            elif launch.has_successor:
+                run_detached(self._start_successor(launch))
             elif not launch.wanted:
                 if launch.starting:
                     self._log.warning("Start of %s: too late to go on with it; its job is ended", launch.name)
@@ -53,25 +56,39 @@ class Recovery:
             await user.spawners[launch.server].see_off(launch)
 
     async def _start_again(self, launch: Launch) -> None:
-        """Have the hub start a server until it does, or the user stops it, or the ticket expires."""
+        """Have the hub go on with a start, unless the user stops it or the ticket expires."""
+        await self._asked(launch, launch.record.asked, lambda: launch.awaited)
+        if launch.awaited:
+            launch.awaited = False
+            self._log.error("Start of %s: given up; its job is ended", launch.name)
+            await self._end(launch)
+
+    async def _start_successor(self, launch: Launch) -> None:
+        """Have the hub begin the start that waited for the end of a launch, and does so again."""
+        user, until = self._hub.users.get(launch.user), launch.record.successor_until
+        if user is not None:
+            options = user.spawners[launch.server].orm_spawner.user_options or {}
+            await self._asked(
+                launch, options, lambda: launch.has_successor and launch.record.successor_until == until
+            )
+        await self._end(launch)
+
+    async def _asked(self, launch: Launch, options: Mapping[str, Any], due: Callable[[], bool]) -> None:
+        """Ask the hub to start a launch's server until it does, or that is not due any more."""
         pause = _FIRST_PAUSE
-        while launch.awaited and launch.ended is None and not (launch.starting and launch.ticket_expired):
+        while due() and not _hopeless(launch):
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
             try:
                 async with self._at_once:
-                    problem = await self._ask(launch)
+                    problem = await self._ask(launch, options, due)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next try is another chance
                 problem = f"{type(error).__name__}: {error}"
             if problem == "":
                 return
             self._log.warning("Start of %s: not taken up yet: %s", launch.name, problem)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        if launch.awaited:
-            launch.awaited = False
-            self._log.error("Start of %s: given up; its job is ended", launch.name)
-            await self._end(launch)
 
-    async def _ask(self, launch: Launch) -> str:
+    async def _ask(self, launch: Launch, options: Mapping[str, Any], due: Callable[[], bool]) -> str:
         """Ask the hub to start a server; return why it does not, or nothing."""
         user = self._hub.users.get(launch.user)
         if user is None:
@@ -87,17 +104,22 @@ class Recovery:
                     client.post(
                         f"{self._hub.hub.api_url}/users/{quote(launch.user, safe='@~')}/{server}",
                         headers={"Authorization": f"token {token}"},
-                        json={"user_options": launch.record.asked},
+                        json={"user_options": options},
                     )
                 )
                 # The answer comes only when the server is ready, or slow to be.
-                while launch.awaited and not asking.done():
+                while due() and not asking.done():
                     await asyncio.wait({asking}, timeout=_LOOK_EVERY)
                 asking.cancel()
                 await asyncio.wait({asking})
         finally:
             forget_token(self._hub.db, token)
-        if asking.cancelled() or not launch.awaited:
+        if asking.cancelled() or not due():
             return ""
         answer = asking.result()
         return f"HTTP {answer.status_code}: {answer.text[:300]}"
+
+
+def _hopeless(launch: Launch) -> bool:
+    """Tell whether a launch that was under way can't become a server any more."""
+    return launch.wanted and (launch.ended is not None or (launch.starting and launch.ticket_expired))

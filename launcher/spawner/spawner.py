@@ -16,6 +16,7 @@ from traitlets import Dict, Enum, Float, default
 from launcher import certificates, server
 from launcher.clusters import Cluster, LaunchFacts, log_path, parse_options
 from launcher.clusters.address import server_url
+from launcher.database.launch_record import STATE_KEY, LaunchRecord, Phase
 from launcher.database.server_token import forget_token, use_token
 from launcher.detached import run_detached
 from launcher.errors import InvalidFile, InvalidOptions
@@ -38,7 +39,6 @@ from launcher.spawner import verdict
 from launcher.spawner.answer import claim_answer
 from launcher.spawner.ending import explain, see_off
 from launcher.spawner.launches import Launch, Launches
-from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 from launcher.spawner.start import Start
 from launcher.words import failure
 from launcher.words.ended import Ended, still_ending, stopped
@@ -48,6 +48,8 @@ TICKET_MARGIN = 600.0
 _SAY_WHY = 30.0
 """Seconds before `start_timeout` at which a start fails by itself, in words."""
 _ABANDONED_AFTER = 30.0
+_SUCCESSOR_WITHIN = 600.0
+"""Seconds in which a hub that is restarted makes good a start that waited for the end of the last session."""
 
 
 class LauncherSpawner(UserOptions, Spawner):
@@ -78,6 +80,7 @@ class LauncherSpawner(UserOptions, Spawner):
     ).tag(config=True)
 
     _launch: Launch | None = None
+    _last: Launch | None = None  # for whose end a start waits
     _used_token = ""
     _deadline = 0.0
 
@@ -125,7 +128,15 @@ class LauncherSpawner(UserOptions, Spawner):
     def clear_state(self) -> None:
         """Forget what is over; the record of a job that may exist stays."""
         super().clear_state()
-        if self._launch and self._launch.gone:
+        launch = self._launch
+        if self._used_token and not (launch and launch.wanted):
+            # A launch that nobody goes on with leaves its token to the next one, if there is one.
+            forget_token(self.user.db, self._used_token)
+            self._used_token = ""
+        if self._last:
+            self._last.record.successor_until = 0.0
+            self._last = None
+        if launch and launch.gone:
             self._launch = None
 
     def _cluster_of(self, launch: Launch) -> Cluster:
@@ -175,6 +186,8 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def _submitted(self) -> Start:
         """Submit a job of a new launch, whose record is saved before."""
+        if not self.api_token:  # JupyterHub has ended this start while it waited
+            raise stopped()
         launch, script = self._new_launch(self._chosen or self.choose(self.user_options))
         start = self._begin(launch)
         start.submit(script, self._saved(launch, new=True))
@@ -232,6 +245,8 @@ class LauncherSpawner(UserOptions, Spawner):
             launch.enter(Phase.GONE)
             self._launches.save_soon(launch)
             return None
+        self._last, record.successor_until = launch, time.time() + _SUCCESSOR_WITHIN
+        self._launches.save_soon(launch)
         if not await self.see_off(launch, within=self.stop_timeout):
             raise still_ending(record.job_id, launch.ending_problem)
         return None

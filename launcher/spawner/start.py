@@ -11,6 +11,7 @@ from functools import partial
 from logging import Logger, LoggerAdapter
 from typing import Any
 
+from launcher.database.launch_record import Phase
 from launcher.detached import run_detached
 from launcher.errors import FirecrestError, JobRejected, LauncherError
 from launcher.firecrest import JobStatus, Known, Verdict
@@ -18,7 +19,6 @@ from launcher.firecrest.jobs import Jobs
 from launcher.firecrest.watcher import STARTING
 from launcher.patience import within
 from launcher.spawner.launches import READY_AT, Launch
-from launcher.spawner.record import Phase
 from launcher.words import failure, pending
 from launcher.words.ended import stopped
 

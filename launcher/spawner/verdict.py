@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from logging import Logger, LoggerAdapter
 from typing import Any
 
+from launcher.database.launch_record import Phase
 from launcher.firecrest import Verdict
 from launcher.firecrest.jobs import Jobs
 from launcher.firecrest.watcher import DOUBTFUL
 from launcher.metrics import IN_DOUBT, VERDICTS
 from launcher.protocol import ALIVE_INTERVAL
 from launcher.spawner.launches import Launch
-from launcher.spawner.record import Phase
 
 ALIVE_FOR = 2.5 * ALIVE_INTERVAL
 """Seconds for which a sign of life counts."""

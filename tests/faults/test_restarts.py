@@ -25,12 +25,12 @@ SUBMIT = {"method": "POST", "path": "/compute/{system}/jobs"}
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def killed(site, crowd):
     """What became of everybody's launch when the hub was killed and started again."""
-    names = "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim"
-    alice, bob, carol, dave, erin, frank, grace, heidi, ivan, judy, kim = users = [
+    names = "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim", "leo"
+    alice, bob, carol, dave, erin, frank, grace, heidi, ivan, judy, kim, leo = users = [
         await crowd.user(name) for name in names
     ]
     faults, scheduler = site.gateway.faults, site.scheduler
-    await asyncio.gather(*(each.has_ready() for each in (frank, grace, heidi, ivan)))
+    await asyncio.gather(*(each.has_ready() for each in (frank, grace, heidi, ivan, leo)))
     await asyncio.gather(dave.begin(environment="claimed"), erin.begin(environment="starting"))
     await asyncio.gather(dave.reaches("claimed"), erin.reaches("claimed"))
     scheduler.slots = 0
@@ -46,11 +46,13 @@ async def killed(site, crowd):
         each.signal(signal.SIGSTOP)
     stopping = asyncio.create_task(grace.api("DELETE", f"users/{grace.name}/server"))
     await grace.reaches("ending")
+    ended = await ends_unseen(site, leo)
     before = {each.name: await each.jobs() for each in users}
+    last = leo.record
 
     await site.hub.kill_hub()
-    seen = SimpleNamespace(jobs=before, reached=await frank.answers())
-    for fault in (never, unanswered, stuck):
+    seen = SimpleNamespace(jobs=before, reached=await frank.answers(), last=last)
+    for fault in (never, unanswered, stuck, ended):
         fault.remove()
     await asyncio.gather(stopping, return_exceptions=True)
     grace.signal(signal.SIGCONT)
@@ -73,12 +75,23 @@ async def killed(site, crowd):
     ivan.signal(signal.SIGCONT)
     scheduler.slots = MANY
     erin.goes_on()
-    after = (alice, bob, carol, dave, erin, frank, ivan, judy)
+    after = (alice, bob, carol, dave, erin, frank, ivan, judy, leo)
     served = await asyncio.gather(*(held(each.serves) for each in after))
     seen.served = {each.name: served[n] for n, each in enumerate(after)}
     seen.now = {each.name: await each.jobs() for each in after}
+    seen.next = leo.record
     await crowd.settle(users)
     return seen
+
+
+async def ends_unseen(site, user):
+    """Have a session end unseen, and its user's next start wait for that; return the fault."""
+    fault = site.gateway.faults.hang(user=user.name)
+    user.signal(signal.SIGTERM)
+    await eventually(user.is_stopped)
+    await user.begin()
+    await eventually(user.waits_for_the_end)
+    return fault
 
 
 def kept(seen, name):
@@ -166,6 +179,18 @@ async def test_stopping(killed, user):
     grace = await user("grace")
     assert len(killed.jobs[grace.name]) == 1
     assert killed.ended
+
+
+@pytest.mark.fault(
+    "The hub is killed while a start waits for the end of the last session, which FirecREST can't tell",
+    sees="The pending page again, without a press; then the server",
+)
+async def test_the_last_session_ends(killed, user):
+    leo = await user("leo")
+    assert killed.last["phase"] == "ending"
+    assert killed.served[leo.name]
+    assert len(killed.now[leo.name]) == 1
+    assert killed.next["launch_id"] != killed.last["launch_id"]
 
 
 @pytest.mark.fault("The hub is killed; a node dies while it is away", sees="The server is stopped")

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from stand_in import LATE, LOG, Person, Slurm, jobs, launch, script
 
+from launcher.database.launch_record import Phase
 from launcher.detached import run_detached
 from launcher.errors import FirecrestError
 from launcher.protocol import Event, EventKind
 from launcher.spawner import ending
-from launcher.spawner.record import Phase
 from launcher.words.ended import Ended
 
 pytestmark = pytest.mark.usefixtures("virtual_time")

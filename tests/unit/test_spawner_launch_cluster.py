@@ -5,8 +5,8 @@ import json
 import pytest
 
 from launcher.clusters import Cluster
+from launcher.database.launch_record import STATE_KEY, LaunchRecord
 from launcher.spawner.launches import Launch
-from launcher.spawner.record import STATE_KEY, LaunchRecord
 
 CLUSTER = Cluster.model_validate(
     {

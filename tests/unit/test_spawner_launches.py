@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from stand_in import CLUSTER, database, gone
 
+from launcher.database.launch_record import STATE_KEY, LaunchRecord, Phase
 from launcher.firecrest import Known
 from launcher.protocol import Event, EventKind, Pulling, ticket_hash
 from launcher.spawner.launches import READY_AT, Launch, Launches
-from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
 from launcher.spawner.spawner import LauncherSpawner
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
@@ -163,6 +163,29 @@ class TestSaved:
             old.record.phase = phase
             launches.save(old)
             assert LaunchRecord.from_state(saved(session)).launch_id == "d" * 32
+
+    def test_one_for_whose_end_a_start_waits_stays_until_the_next_takes_its_place(self, session):
+        launches = Launches(session)
+        old = launches.get("c" * 32)
+        old.record.successor_until = time.time() + 100
+        for phase in (Phase.ENDING, Phase.GONE):
+            old.enter(phase)
+            launches.save(old)
+            left = Launches(session).get("c" * 32)
+            assert left.record.phase is Phase.ENDING
+            assert left.has_successor
+        assert launches.get("c" * 32) is None
+        new = launches.add(Launch(record(launch_id="d" * 32, ticket_hash="0" * 64), "alice"))
+        launches.save(new)
+        assert LaunchRecord.from_state(saved(session)).launch_id == "d" * 32
+
+    def test_but_not_for_longer_than_that_start_is_good(self, session):
+        launches = Launches(session)
+        launch = launches.get("c" * 32)
+        launch.record.successor_until = time.time() - 1
+        launch.enter(Phase.GONE)
+        launches.save(launch)
+        assert saved(session) == {"of_another": 1}
 
     def test_one_whose_server_was_deleted_is_forgotten_without_a_place_to_save_it(self, session):
         launches = Launches(session)

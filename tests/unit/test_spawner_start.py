@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from stand_in import LATE, LOG, REFUSED, Person, Slurm, jobs, launch, script
 
+from launcher.database.launch_record import Phase
 from launcher.errors import FirecrestError, JobRejected
 from launcher.protocol import Event, EventKind, Pulling
-from launcher.spawner.record import Phase
 from launcher.spawner.start import Start
 from launcher.words.failure import LaunchFailed
 

@@ -9,11 +9,11 @@ from jupyterhub import orm
 from jupyterhub.utils import utcnow
 from stand_in import CLUSTER, LATE, LOG, Person, Slurm, database, gone, jobs, launch, script
 
+from launcher.database.launch_record import Phase
 from launcher.errors import FirecrestError
 from launcher.firecrest import Watcher
 from launcher.firecrest.tokens import has_fresh_token
 from launcher.protocol import new_launch_id
-from launcher.spawner.record import Phase
 from launcher.spawner.strays import Strays
 
 pytestmark = pytest.mark.usefixtures("virtual_time")

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from stand_in import LATE, LOG, Person, Slurm, jobs, launch
 from virtual_time import run
 
+from launcher.database.launch_record import Phase
 from launcher.errors import FirecrestError
 from launcher.firecrest import JobStatus, Verdict, Watcher
 from launcher.protocol import ALIVE_INTERVAL, Event, EventKind
 from launcher.spawner import verdict
-from launcher.spawner.record import Phase
 
 ALIVE, DEAD, UNKNOWN = Verdict.ALIVE, Verdict.DEAD, Verdict.UNKNOWN
 ERRORS = [LATE, *(FirecrestError("No.", status=status) for status in (401, 403, 404, 408, 500, 503))]

@@ -34,6 +34,8 @@ class LaunchRecord:
         script_hash: SHA-256 of the batch script with the ticket masked.
         options: The options that the launch was made from, all that a launch needs.
         asked: The same as the user gave them.
+        successor_until: Time until which a hub that is restarted makes good a start that waits for the end
+            of this one; 0 if none does.
         phase: How far it has come.
         job_id: Slurm's job id, or empty while it is not known.
         nonce: The nonce of the claim, or empty before it.
@@ -55,6 +57,7 @@ class LaunchRecord:
     url: str = ""
     cluster_file: Mapping[str, Any] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
+    successor_until: float = 0.0
 
     def to_state(self) -> dict[str, Any]:
         """Return the record as JSON values. Its mappings are shared: one that changed would not be saved."""
@@ -72,10 +75,11 @@ class LaunchRecord:
         except (TypeError, ValueError):
             return None
         mappings = {"options", "asked", "cluster_file"}
-        texts = {each.name for each in fields(cls)} - mappings - {"ticket_expires"}
+        times = {"ticket_expires", "successor_until"}
+        texts = {each.name for each in fields(cls)} - mappings - times
         whole = (
             all(isinstance(getattr(record, name), str) for name in texts)
-            and isinstance(record.ticket_expires, int | float)
+            and all(isinstance(getattr(record, name), int | float) for name in times)
             and all(isinstance(getattr(record, name), dict) for name in mappings)
         )
         return record if whole else None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.spawner.record import STATE_KEY, LaunchRecord, Phase
+from launcher.database.launch_record import STATE_KEY, LaunchRecord, Phase
 
 RECORD = LaunchRecord(
     launch_id="c" * 32,
@@ -24,6 +24,7 @@ RECORD = LaunchRecord(
     url="http://10.0.0.7:40000",
     cluster_file={"name": "tiny", "partitions": [{"name": "normal", "time_limit": 240}]},
     asked={"partition": ["normal"]},
+    successor_until=1_800_000_600.5,
 )
 SAVED = RECORD.to_state()
 JSON = st.recursive(
@@ -53,7 +54,7 @@ def test_what_is_not_known_yet_may_be_missing():
     record = LaunchRecord.from_state({STATE_KEY: needed})
     assert record.phase is Phase.SUBMITTING
     assert (record.job_id, record.nonce, record.node, record.url) == ("", "", "", "")
-    assert (record.asked, record.cluster_file) == ({}, {})
+    assert (record.asked, record.cluster_file, record.successor_until) == ({}, {}, 0.0)
 
 
 def test_a_field_of_a_later_version_is_passed_over():
