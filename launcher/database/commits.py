@@ -11,7 +11,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 _SOON = 0.05
-"""Seconds in which changes come together."""
+"""Seconds in which changes come together that somebody waits for."""
+_LATER = 1.0
+"""The same, for which nobody waits."""
 _Thing = TypeVar("_Thing")
 _Change = Callable[[], None]
 _log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ class Commits(Generic[_Thing]):
         self._session = session
         self._change = change
         self._waiting: dict[_Thing, tuple[asyncio.Future[None], list[_Change]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def now(self, thing: _Thing) -> None:
         """Commit what has become of a thing, and what else the session holds.
@@ -39,27 +42,35 @@ class Commits(Generic[_Thing]):
         """
         self._commit({thing: ()})
 
+    def later(self, thing: _Thing) -> None:
+        """Commit it within a second, with what comes first: a hub that dies before must find it out again."""
+        self._within(_LATER, thing)
+
     def soon(self, thing: _Thing, also: _Change | None = None) -> asyncio.Future[None]:
         """Commit it in a moment, together with others; return what tells whether it was.
-
-        A hub may die before: whoever must not hear of what would then be forgotten waits for that.
 
         Args:
             thing: The thing.
             also: What changes more objects of the session; it may be called again, and must then do the same.
         """
-        loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_later(_SOON, self._commit_all)
-        if thing not in self._waiting:
-            self._waiting[thing] = loop.create_future(), []
-        done, changes = self._waiting[thing]
+        done, changes = self._within(_SOON, thing)
         if also:
             changes.append(also)
         return done
 
+    def _within(self, seconds: float, thing: _Thing) -> tuple[asyncio.Future[None], list[_Change]]:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        if self._timer is None or due < self._timer.when():
+            if self._timer:
+                self._timer.cancel()
+            self._timer = loop.call_at(due, self._commit_all)
+        if thing not in self._waiting:
+            self._waiting[thing] = loop.create_future(), []
+        return self._waiting[thing]
+
     def _commit_all(self) -> None:
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting, self._timer = self._waiting, {}, None
         things = {thing: also for thing, (_, also) in waiting.items()}
         error = self._problem(things)
         for thing, (done, also) in waiting.items():

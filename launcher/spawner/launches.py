@@ -259,12 +259,12 @@ class Launches:
         """
         self._commits.now(launch)
 
-    def save_soon(self, launch: Launch) -> None:
-        """Save a launch's record in a moment, together with others'."""
-        self._commits.soon(launch)
+    def save_later(self, launch: Launch) -> None:
+        """Save a launch's record within a second, together with others'."""
+        self._commits.later(launch)
 
     async def saved(self, launch: Launch, also: Callable[[], None] | None = None) -> None:
-        """Do that, and wait until it is.
+        """Save it in a moment, together with others', and wait until it is.
 
         Args:
             launch: The launch.
@@ -292,7 +292,8 @@ class Launches:
             state.pop(STATE_KEY, None)
         else:
             state[STATE_KEY] = record.to_state()
-        row.state = state
+        if row.state != state:  # else JupyterHub has just saved the same: nothing need be written
+            row.state = state
 
     def _row(self, launch: Launch) -> orm.Spawner | None:
         """Return what the database holds of a launch's server."""

@@ -243,10 +243,11 @@ class LauncherSpawner(UserOptions, Spawner):
                 raise stopped()
             # The next launch's token and record take the place of its own, at once.
             launch.enter(Phase.GONE)
-            self._launches.save_soon(launch)
+            self._launches.save_later(launch)
             return None
         self._last, record.successor_until = launch, time.time() + _SUCCESSOR_WITHIN
-        self._launches.save_soon(launch)
+        self._end(launch)
+        await self._launches.saved(launch)
         if not await self.see_off(launch, within=self.stop_timeout):
             raise still_ending(record.job_id, launch.ending_problem)
         return None
@@ -369,7 +370,7 @@ class LauncherSpawner(UserOptions, Spawner):
             return str(error)
         launch.enter(Phase.READY)
         # JupyterHub itself saves in a moment what the start has come to.
-        self._launches.save_soon(launch)
+        self._launches.save_later(launch)
         return ""
 
     # ---- is it alive
@@ -428,7 +429,7 @@ class LauncherSpawner(UserOptions, Spawner):
 
     def _save(self, launch: Launch) -> None:
         if launch.wanted:
-            self._launches.save_soon(launch)
+            self._launches.save_later(launch)
             return
         try:
             forget_token(self.user.db, self._api_token(launch))
