@@ -107,8 +107,8 @@ class _NodeHandler(RequestHandler):
         self.finish(encode_refusal(why))
 
 
-def _claimable(launch: Launch | None) -> TypeGuard[Launch]:
-    return launch is not None and launch.wanted and not launch.ticket_expired
+def _wanted(launch: Launch | None) -> TypeGuard[Launch]:
+    return launch is not None and launch.wanted
 
 
 class ClaimHandler(_NodeHandler):
@@ -118,7 +118,7 @@ class ClaimHandler(_NodeHandler):
         """Answer 200 with what the job needs, 400, 409, 410 in our own words, 413, or 503."""
         claim = self.read(parse_claim)
         launch = self.launches.by_ticket(claim.ticket)
-        if not _claimable(launch):
+        if not _wanted(launch) or launch.ticket_expired:
             self.refuse(_NO_USE)
             return
         record = launch.record
@@ -136,7 +136,7 @@ class ClaimHandler(_NodeHandler):
             self.answer(HTTPStatus.CONFLICT, "This launch was claimed by another process.")
             return
         answer = await launch.spawner.claimed(launch, claim, self.launch_key(launch))
-        if not _claimable(launch):  # it was stopped while the claim was saved
+        if not _wanted(launch):  # it was stopped while the claim was saved
             self.refuse(_NO_USE)
             return
         self.set_header("Content-Type", "application/json")

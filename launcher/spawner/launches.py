@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from launcher.spawner.spawner import LauncherSpawner
 
 
+SUCCESSOR_WITHIN = 600.0
+"""Seconds in which a hub that is restarted makes good a start that waited for the end of the last launch."""
 READY_AT = 95
 """Percent: the hub itself says the rest."""
 _PULLS_EVERY = 1.0
@@ -105,7 +107,8 @@ class Launch:
     @property
     def has_successor(self) -> bool:
         """Whether a start waits for its end, or a hub that was restarted is about to make that good."""
-        return self.record.successor_until > time.time()
+        # A clock that was set back, or damage, must not make it good for ever.
+        return 0 < self.record.successor_until - time.time() < 2 * SUCCESSOR_WITHIN
 
     @property
     def starting(self) -> bool:

@@ -20,6 +20,7 @@ _AT_ONCE = 8
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 _LOOK_EVERY = 0.2
+_BUSY = frozenset({429, 502, 503, 504})
 
 
 class Recovery:
@@ -64,35 +65,66 @@ class Recovery:
             await self._end(launch)
 
     async def _start_successor(self, launch: Launch) -> None:
-        """Have the hub begin the start that waited for the end of a launch, and does so again."""
-        user, until = self._hub.users.get(launch.user), launch.record.successor_until
+        """Have the hub begin the start that waited for the end of a launch, and does so again.
+
+        What the hub refuses now is given up, for the launch must end.
+        """
+        user, record = self._hub.users.get(launch.user), launch.record
+        until = record.successor_until
+
+        def due() -> bool:
+            return launch.has_successor and record.successor_until == until and not launch.gone
+
         if user is not None:
-            options = user.spawners[launch.server].orm_spawner.user_options or {}
+            spawner = user.spawners[launch.server]
             await self._asked(
-                launch, options, lambda: launch.has_successor and launch.record.successor_until == until
+                launch,
+                spawner.orm_spawner.user_options or {},
+                due,
+                final=lambda status: status not in _BUSY and not spawner.pending,
             )
+        if due():
+            record.successor_until = 0.0
         await self._end(launch)
 
-    async def _asked(self, launch: Launch, options: Mapping[str, Any], due: Callable[[], bool]) -> None:
-        """Ask the hub to start a launch's server until it does, or that is not due any more."""
+    async def _asked(
+        self,
+        launch: Launch,
+        options: Mapping[str, Any],
+        due: Callable[[], bool],
+        final: Callable[[int], bool] = lambda _: False,
+    ) -> None:
+        """Ask the hub to start a launch's server until it does, or that is not due any more.
+
+        Args:
+            launch: The launch.
+            options: What the user asked for.
+            due: Tells whether the start is still to be begun.
+            final: Tells of an HTTP status whether there is no use in asking again.
+        """
         pause = _FIRST_PAUSE
         while due() and not _hopeless(launch):
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+            status = 0
             try:
                 async with self._at_once:
-                    problem = await self._ask(launch, options, due)
+                    status, problem = await self._ask(launch, options, due)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next try is another chance
                 problem = f"{type(error).__name__}: {error}"
-            if problem == "":
+            if not due():
                 return
             self._log.warning("Start of %s: not taken up yet: %s", launch.name, problem)
+            if status and final(status):
+                return
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _ask(self, launch: Launch, options: Mapping[str, Any], due: Callable[[], bool]) -> str:
-        """Ask the hub to start a server; return why it does not, or nothing."""
+    async def _ask(
+        self, launch: Launch, options: Mapping[str, Any], due: Callable[[], bool]
+    ) -> tuple[int, str]:
+        """Ask the hub to start a server, as long as that is due; return its answer's status and words."""
         user = self._hub.users.get(launch.user)
-        if user is None:
-            return "there is no such user"
+        if user is None or not due():
+            return 0, "there is no such user"
         token = user.new_api_token(
             note="The launcher takes up a start", scopes=[f"servers!user={launch.user}"], expires_in=300
         )
@@ -114,10 +146,10 @@ class Recovery:
                 await asyncio.wait({asking})
         finally:
             forget_token(self._hub.db, token)
-        if asking.cancelled() or not due():
-            return ""
+        if asking.cancelled():
+            return 0, "it is not due any more"
         answer = asking.result()
-        return f"HTTP {answer.status_code}: {answer.text[:300]}"
+        return answer.status_code, f"HTTP {answer.status_code}: {answer.text[:300]}"
 
 
 def _hopeless(launch: Launch) -> bool:

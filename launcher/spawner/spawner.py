@@ -16,6 +16,7 @@ from traitlets import Dict, Enum, Float, default
 from launcher import certificates, server
 from launcher.clusters import Cluster, LaunchFacts, log_path, parse_options
 from launcher.clusters.address import server_url
+from launcher.clusters.answer import claim_answer
 from launcher.database.launch_record import STATE_KEY, LaunchRecord, Phase
 from launcher.database.server_token import forget_token, use_token
 from launcher.detached import run_detached
@@ -36,9 +37,8 @@ from launcher.protocol import (
     ticket_hash,
 )
 from launcher.spawner import verdict
-from launcher.spawner.answer import claim_answer
 from launcher.spawner.ending import explain, see_off
-from launcher.spawner.launches import Launch, Launches
+from launcher.spawner.launches import SUCCESSOR_WITHIN, Launch, Launches
 from launcher.spawner.start import Start
 from launcher.words import failure
 from launcher.words.ended import Ended, still_ending, stopped
@@ -48,8 +48,6 @@ TICKET_MARGIN = 600.0
 _SAY_WHY = 30.0
 """Seconds before `start_timeout` at which a start fails by itself, in words."""
 _ABANDONED_AFTER = 30.0
-_SUCCESSOR_WITHIN = 600.0
-"""Seconds in which a hub that is restarted makes good a start that waited for the end of the last session."""
 
 
 class LauncherSpawner(UserOptions, Spawner):
@@ -128,16 +126,21 @@ class LauncherSpawner(UserOptions, Spawner):
     def clear_state(self) -> None:
         """Forget what is over; the record of a job that may exist stays."""
         super().clear_state()
-        launch = self._launch
-        if self._used_token and not (launch and launch.wanted):
-            # A launch that nobody goes on with leaves its token to the next one, if there is one.
-            forget_token(self.user.db, self._used_token)
-            self._used_token = ""
-        if self._last:
-            self._last.record.successor_until = 0.0
-            self._last = None
-        if launch and launch.gone:
+        self._waits_no_more()
+        wanted = self._launch is not None and self._launch.wanted
+        if self._launch and self._launch.gone:
             self._launch = None
+        if self._used_token and not wanted:
+            # A launch that nobody goes on with leaves its token to the next one, if there is one.
+            token, self._used_token = self._used_token, ""
+            forget_token(self.user.db, token)
+
+    def _waits_no_more(self) -> Launch | None:
+        """Have no start wait for the end of a launch; return that, if one did."""
+        last, self._last = self._last, None
+        if last:
+            last.record.successor_until = 0.0
+        return last
 
     def _cluster_of(self, launch: Launch) -> Cluster:
         """Return the cluster of a launch by what its file says now or, if that can't be told, said then."""
@@ -180,13 +183,17 @@ class LauncherSpawner(UserOptions, Spawner):
     async def _unless_abandoned(self, launch: Launch) -> None:
         """End a launch whose start was cancelled, if JupyterHub has not: it can't while its proxy is down."""
         await asyncio.sleep(_ABANDONED_AFTER)
-        if self._launch is launch and launch.wanted and not self.pending:
+        if self._launch is not launch or self.pending:
+            return
+        if launch.wanted:
             self.log.warning("Start of %s was cancelled, and nobody has ended it", launch.name)
             self._end(launch)
+        elif last := self._waits_no_more():
+            self._launches.save_later(last)
 
     def _submitted(self) -> Start:
         """Submit a job of a new launch, whose record is saved before."""
-        if not self.api_token:  # JupyterHub has ended this start while it waited
+        if not self.api_token or self.pending == "stop":  # JupyterHub ended this start while it waited
             raise stopped()
         launch, script = self._new_launch(self._chosen or self.choose(self.user_options))
         start = self._begin(launch)
@@ -245,7 +252,7 @@ class LauncherSpawner(UserOptions, Spawner):
             launch.enter(Phase.GONE)
             self._launches.save_later(launch)
             return None
-        self._last, record.successor_until = launch, time.time() + _SUCCESSOR_WITHIN
+        self._last, record.successor_until = launch, time.time() + SUCCESSOR_WITHIN
         self._end(launch)
         await self._launches.saved(launch)
         if not await self.see_off(launch, within=self.stop_timeout):
@@ -504,6 +511,7 @@ class LauncherSpawner(UserOptions, Spawner):
         """End what is left when JupyterHub deletes a server or its user."""
         LastSessions.of(self.user.settings).forget(self.user, self.name)
         if self._launch:
+            self._launch.record.successor_until = 0.0
             self._end(self._launch)
 
     async def _asked_to_stop(self, launch: Launch) -> bool:

@@ -66,7 +66,24 @@ def test_what_waited_for_an_end_with_an_earlier_hub_still_does(spawner):
     assert ending.has_successor
 
 
-def test_a_start_that_jupyterhub_ended_while_it_waited_submits_nothing(spawner):
-    spawner.clear_state()
+@pytest.mark.parametrize("jupyterhub", ["has ended it", "is just ending it"])
+def test_a_start_that_jupyterhub_ended_while_it_waited_submits_nothing(spawner, jupyterhub):
+    spawner.api_token = "t0ken"
+    if jupyterhub == "has ended it":
+        spawner.clear_state()
+    else:
+        spawner._stop_pending = True
     with pytest.raises(LauncherError, match="stopped"):
         spawner._submitted()
+
+
+async def test_a_start_that_was_cancelled_waits_for_nobodys_end_though_jupyterhub_could_not_end_it(
+    spawner, virtual_time
+):
+    """JupyterHub can't while its proxy is down."""
+    ending, kept = launch(phase=Phase.ENDING, successor_until=time.time() + 100), []
+    spawner.user.settings = {"launcher_launches": SimpleNamespace(save_later=kept.append)}
+    spawner._launch = spawner._last = ending
+    await spawner._unless_abandoned(ending)
+    assert not ending.has_successor
+    assert kept == [ending]

@@ -5,8 +5,8 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from launcher.clusters import Cluster, parse_options
+from launcher.clusters.answer import claim_answer
 from launcher.protocol import Tls, encode, parse_claim_answer
-from launcher.spawner.answer import claim_answer
 
 
 def answer(*arguments, options=None, tls=None, log="", **keys):
