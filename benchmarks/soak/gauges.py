@@ -49,8 +49,14 @@ class Use:
 
 
 def parse_status(text: str) -> tuple[float, int]:
-    """Return resident memory in MB and the number of threads: proc(5), `status`."""
+    """Return resident memory in MB and the number of threads: proc(5), `status`.
+
+    Raises:
+        ProcessLookupError: The process has ended, and nobody has taken note of it yet.
+    """
     found = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", text, re.MULTILINE))
+    if "VmRSS" not in found:
+        raise ProcessLookupError
     return int(found["VmRSS"]) / 1000, int(found["Threads"])
 
 

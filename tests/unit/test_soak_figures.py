@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -168,6 +171,15 @@ def test_tracebacks_are_counted_by_where_they_came_from_and_with_their_causes_on
 
 def test_memory_and_threads_are_read_as_the_kernel_tells_them():
     assert parse_status("Name:\tpython\nVmRSS:\t  152524 kB\nThreads:\t8\n") == (152.524, 8)
+
+
+def test_a_program_that_has_ended_and_is_not_yet_waited_for_uses_nothing():
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert Use.of(SimpleNamespace(running=True, pid=ended.pid)) is None
+    finally:
+        ended.wait()
 
 
 def test_growth_is_that_of_the_last_third_over_the_first():
